@@ -1,0 +1,8 @@
+"""Deep Q-learning from scratch: a hand-written network learns to catch falling fruit.
+
+``minidqn.nn`` is a small neural network library that has never heard of games;
+the other modules are the game, the agent and the runs. Nothing is imported
+here, so that each module costs only what it needs.
+"""
+
+__version__ = "0.1.0"

@@ -1,0 +1,159 @@
+"""How good is a network? Greedy play from every start, and its distance from Q*.
+
+Many games are played in lockstep: one batched forward chooses the next action
+of all of them.
+"""
+
+import numpy as np
+
+from minidqn.exact import q_star
+from minidqn.fruit import draw, episode, starts
+from minidqn.qlearning import greedy
+
+__all__ = ["greedy_games", "q_error", "q_table", "win_rate", "wins"]
+
+
+def greedy_games(model, episodes):
+    """Play games with the best known action at every step.
+
+    Parameters
+    ----------
+    model : object
+        Anything with ``predict``.
+    episodes : iterable of coroutine
+        Games that have not begun, each like ``fruit.episode()``.
+
+    Yields
+    ------
+    dict of int to (S, reward)
+        After every step, for each game that took part in it: its place in
+        `episodes`, its new frame and reward. A game takes part until its reward
+        is not 0.
+
+    Examples
+    --------
+    >>> from minidqn.train import q_network
+    >>> games = [episode(grid_size=10, start=start) for start in starts(10)]
+    >>> [len(step) for step in greedy_games(q_network(), games)]
+    [80, 80, 80, 80, 80, 80, 80, 80, 80]
+    """
+    running = dict(enumerate(episodes))
+    step = {game: next(ep) for game, ep in running.items()}
+    while step:
+        yield step
+        for game, (_, reward) in step.items():
+            if reward != 0:
+                running.pop(game).close()
+        if not running:
+            return
+        q_values = model.predict(np.stack([step[game][0] for game in running]))
+        actions = greedy(q_values).tolist()
+        step = {
+            game: ep.send(action)
+            for (game, ep), action in zip(running.items(), actions, strict=True)
+        }
+
+
+def wins(model, grid_size=10):
+    """Which starts of the game greedy play wins, all of them tried.
+
+    Parameters
+    ----------
+    model : object
+        Anything with ``predict`` that takes (N, 1, G, G).
+    grid_size : int
+        Rows and columns of the grid, G.
+
+    Returns
+    -------
+    ndarray [shape=(G, G - 2)], bool
+        Axes: the fruit's column (0 to G - 1), the basket's centre less one
+        (centres 1 to G - 2).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the network does not take such frames, or there is no such grid.
+    """
+    won = np.zeros(len(starts(grid_size)), bool)
+    games = [episode(grid_size, start=start) for start in starts(grid_size)]
+    for step in greedy_games(model, games):
+        for game, (_, reward) in step.items():
+            won[game] = reward > 0
+    return won.reshape(grid_size, grid_size - 2)
+
+
+def win_rate(model, grid_size=10):
+    """The share of all G * (G - 2) starts that greedy play wins.
+
+    Parameters
+    ----------
+    model : object
+        Anything with ``predict`` that takes (N, 1, G, G).
+    grid_size : int
+        Rows and columns of the grid, G.
+
+    Returns
+    -------
+    float
+        In [0, 1]; exact, not an estimate: every start is played.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the network does not take such frames, or there is no such grid.
+    """
+    return float(wins(model, grid_size).mean())
+
+
+def q_table(model, grid_size=10):
+    """The network's Q-values of every state in which a game goes on.
+
+    Parameters
+    ----------
+    model : object
+        Anything with ``predict`` that takes (N, 1, G, G).
+    grid_size : int
+        Rows and columns of the grid, G.
+
+    Returns
+    -------
+    ndarray [shape=(G - 2, G, G - 2, 3)]
+        Axes as in ``exact.q_star``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the network does not take such frames, or there is no such grid.
+    """
+    rows = []
+    for fruit_row in range(grid_size - 2):  # row by row, as all frames at once may not fit
+        frames = [draw(grid_size, fruit_row, *start) for start in starts(grid_size)]
+        rows.append(model.predict(np.stack(frames)))
+    return np.reshape(rows, (grid_size - 2, grid_size, grid_size - 2, -1))
+
+
+def q_error(model, grid_size=10, gamma=0.8):
+    """The mean of |Q - Q*| over all states in which a game goes on and all actions.
+
+    Parameters
+    ----------
+    model : object
+        Anything with ``predict`` that takes (N, 1, G, G).
+    grid_size : int
+        Rows and columns of the grid, G.
+    gamma : float
+        Discount factor, in [0, 1).
+
+    Returns
+    -------
+    float
+        The mean absolute error, in units of reward.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the network does not take such frames, there is no such grid, or gamma
+        is outside [0, 1).
+    """
+    return float(np.abs(q_table(model, grid_size) - q_star(grid_size, gamma)).mean())

@@ -1,0 +1,147 @@
+"""The game: catch a falling fruit with a basket.
+
+A frame is a grid of zeros with ones for the fruit (one pixel) and the basket
+(three pixels on the last row). Each step the basket moves one column or stays,
+and the fruit falls one row. The game ends when the fruit reaches the row above
+the basket: reward +1 if the fruit is over the basket, else -1. Every earlier
+reward is 0, so a reward that is not 0 marks the last frame and nothing else
+does.
+"""
+
+import itertools
+import operator
+
+import numpy as np
+
+__all__ = ["ACTIONS", "draw", "episode", "starts"]
+
+ACTIONS = (-1, 0, 1)
+"""Left, stay, right: columns that the basket moves in one step."""
+
+
+def _whole(name, value):
+    """`value` as an int, if it is a whole number."""
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} is {value!r}; expected a whole number") from None
+
+
+def _grid_size(grid_size):
+    """`grid_size` as an int, if a basket and a fall fit into such a grid."""
+    if _whole("grid_size", grid_size) < 3:
+        raise ValueError(f"grid_size is {grid_size!r}; expected at least 3, the basket's width")
+    return int(grid_size)
+
+
+def starts(grid_size=10):
+    """Every way in which a game can start.
+
+    Parameters
+    ----------
+    grid_size : int
+        Rows and columns of the grid, at least 3.
+
+    Returns
+    -------
+    list of (int, int)
+        All G * (G - 2) pairs (fruit_column, basket), the basket given by the
+        column of its centre: 80 at G = 10. All can be won.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If grid_size is not a whole number of at least 3.
+    """
+    grid_size = _grid_size(grid_size)
+    return list(itertools.product(range(grid_size), range(1, grid_size - 1)))
+
+
+def draw(grid_size, fruit_row, fruit_column, basket):
+    """One frame.
+
+    Parameters
+    ----------
+    grid_size : int
+        Rows and columns of the grid, G.
+    fruit_row, fruit_column : int
+        Where the fruit is.
+    basket : int
+        Column of the basket's centre, from 1 to G - 2.
+
+    Returns
+    -------
+    ndarray [shape=(1, G, G)]
+        A new frame, float32 zeros and ones.
+    """
+    frame = np.zeros((1, grid_size, grid_size), np.float32)
+    frame[0, fruit_row, fruit_column] = 1
+    frame[0, -1, basket - 1 : basket + 2] = 1
+    return frame
+
+
+def episode(grid_size=10, rng=None, start=None):
+    """One game, as a coroutine.
+
+    ``S, reward = next(ep)`` draws the first frame, ``S, reward = ep.send(action)``
+    plays one step, and after the last frame ``send`` raises StopIteration.
+
+    Parameters
+    ----------
+    grid_size : int
+        Rows and columns of the grid, G, at least 3.
+    rng : numpy.random.Generator, optional
+        Draws the start: fruit column uniform in [0, G), basket centre uniform in
+        [1, G - 1). Fresh entropy by default.
+    start : (int, int), optional
+        The start itself, (fruit_column, basket); then nothing is drawn.
+
+    Yields
+    ------
+    S : ndarray [shape=(1, G, G)]
+        A new frame, float32 zeros and ones. A game has G - 1 frames.
+    reward : int
+        0 while the fruit falls; +1 (caught) or -1 (missed) with the last frame.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If grid_size or start is not of this kind, when called; if an action is
+        not in (-1, 0, 1), from ``send``, which ends the game.
+
+    Examples
+    --------
+    >>> ep = episode(grid_size=5, start=(0, 3))
+    >>> S, reward = next(ep)
+    >>> while reward == 0:
+    ...     S, reward = ep.send(-1)
+    >>> print(S[0].astype(int), reward)
+    [[0 0 0 0 0]
+     [0 0 0 0 0]
+     [0 0 0 0 0]
+     [1 0 0 0 0]
+     [1 1 1 0 0]] 1
+    """
+    grid_size = _grid_size(grid_size)
+    if start is None:
+        rng = np.random.default_rng() if rng is None else rng
+        start = int(rng.integers(0, grid_size)), int(rng.integers(1, grid_size - 1))
+    fruit_column, basket = (_whole("start", place) for place in start)
+    if not (0 <= fruit_column < grid_size and 1 <= basket <= grid_size - 2):
+        raise ValueError(
+            f"start is {start!r}; expected (fruit_column, basket) "
+            f"in [0, {grid_size - 1}] and [1, {grid_size - 2}]"
+        )
+    return _fall(grid_size, fruit_column, basket)
+
+
+def _fall(grid_size, fruit_column, basket):
+    """The coroutine that `episode` returns."""
+    for fruit_row in range(grid_size - 1):
+        reward = 0
+        if fruit_row == grid_size - 2:
+            reward = 1 if abs(fruit_column - basket) <= 1 else -1
+        action = yield draw(grid_size, fruit_row, fruit_column, basket), reward
+        if _whole("action", action) not in ACTIONS:
+            raise ValueError(f"action is {action!r}; expected one of {ACTIONS}")
+        basket = min(max(basket + int(action), 1), grid_size - 2)

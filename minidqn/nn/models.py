@@ -1,0 +1,481 @@
+"""A network: layers in a row, all their weights in one array, and how they learn."""
+
+import copy
+import math
+
+import numpy as np
+
+from minidqn.nn import losses, storage
+from minidqn.nn.layers import Layer
+
+__all__ = ["Sequential"]
+
+
+class Sequential:
+    """Layers in a row, each one's output the next one's input.
+
+    States come in channels first, (N, C, H, W), as a game draws them; inside,
+    images are channels last. Where the last layer's output is an image, it is
+    channels last too. Method names and weight layouts are Keras's.
+
+    Parameters
+    ----------
+    layers : iterable of Layer, optional
+        Added one after the other.
+    rng : numpy.random.Generator, optional
+        Draws the first weights; fresh entropy by default.
+
+    Attributes
+    ----------
+    layers : list of Layer
+        The layers, in order.
+    parameters, gradients : ndarray [shape=(P,)]
+        All weights end to end, and the gradient of the last loss by each; the
+        layers work on views of them.
+
+    References
+    ----------
+    https://keras.io/api/models/sequential/
+
+    Examples
+    --------
+    >>> from minidqn.nn import SGD, Dense, Sequential
+    >>> model = Sequential(rng=np.random.default_rng(0))
+    >>> model.add(Dense(2, input_shape=(3,)))
+    >>> model.compile(SGD(learning_rate=0.1), "mse")
+    >>> states, targets = np.eye(3, dtype=np.float32), np.ones((3, 2))
+    >>> losses = [model.train_on_batch(states, targets) for _ in range(100)]
+    >>> losses[-1] < 0.01 * losses[0]
+    True
+    """
+
+    def __init__(self, layers=(), rng=None):
+        if rng is not None and not isinstance(rng, np.random.Generator):
+            raise TypeError(f"rng is {rng!r}; expected a numpy.random.Generator or None")
+        self._rng = np.random.default_rng() if rng is None else rng
+        self.layers = []
+        self.input_shape = None  # of one state, as it comes in
+        self.optimizer = self.loss = None
+        self._bind([])
+        for layer in layers:
+            self.add(layer)
+
+    @property
+    def output_shape(self):
+        """Shape of one sample's output, without N."""
+        return self._built().layers[-1].output_shape
+
+    def add(self, layer):
+        """Put a layer at the end, and draw its weights.
+
+        A network that was compiled before must be compiled again.
+
+        Parameters
+        ----------
+        layer : Layer
+            `Conv2D`, `Dense` or `Flatten`; a network's first layer needs an
+            ``input_shape``.
+
+        Raises
+        ------
+        TypeError
+            If it is no layer.
+        ValueError
+            If it does not fit what comes before, or is in a network already.
+        """
+        if not isinstance(layer, Layer):
+            raise TypeError(f"layer is {layer!r}; expected a Conv2D, Dense or Flatten")
+        if layer.name is not None:
+            raise ValueError(f"layer {layer.name!r} is part of a network already; make a new one")
+        if not self.layers:
+            if layer.input_shape is None:
+                raise ValueError("the first layer has no input_shape; expected (C, H, W) or (D,)")
+            layer.build(_channels_last_shape(layer.input_shape))
+            self.input_shape = layer.input_shape
+        else:
+            previous = self.layers[-1].output_shape
+            if layer.input_shape not in (None, _channels_first_shape(previous)):
+                raise ValueError(
+                    f"input_shape is {layer.input_shape}; "
+                    f"expected {_channels_first_shape(previous)}, the output of the layer before"
+                )
+            layer.build(previous)
+        layer.name = self._free_name(type(layer).__name__.lower())
+        self.layers.append(layer)
+        self._bind(self.get_weights())
+        layer.initialize(self._rng)
+        self.optimizer = self.loss = None
+
+    def _free_name(self, kind):
+        """"dense", "dense_1", "dense_2", ... as in Keras."""
+        count = sum(type(layer).__name__.lower() == kind for layer in self.layers)
+        return f"{kind}_{count}" if count else kind
+
+    def _bind(self, weights, dtype=np.float32):
+        """Lay all weights end to end in new arrays, and give the layers their views.
+
+        The first weights get the values `weights`, the others none yet.
+        """
+        shapes = [shape for layer in self.layers for shape in layer.weight_shapes.values()]
+        sizes = [math.prod(shape) for shape in shapes]
+        self.parameters = np.empty(sum(sizes), dtype)
+        self.gradients = np.zeros(sum(sizes), dtype)
+
+        def views(flat):
+            pieces = np.split(flat, np.cumsum(sizes))  # and one empty piece at the end
+            return [piece.reshape(shape) for piece, shape in zip(pieces, shapes, strict=False)]
+
+        self._weights, self._gradients = views(self.parameters), views(self.gradients)
+        for view, values in zip(self._weights, weights, strict=False):
+            view[...] = values
+        first = 0
+        for layer in self.layers:
+            last = first + len(layer.weight_shapes)
+            layer.bind(self._weights[first:last], self._gradients[first:last])
+            first = last
+
+    def _built(self):
+        """This network, if it has any layers."""
+        if not self.layers:
+            raise ValueError("the network has no layers; expected at least one: add() some first")
+        return self
+
+    def compile(self, optimizer, loss="mse"):
+        """Choose how to learn, and start the optimizer's state afresh.
+
+        Parameters
+        ----------
+        optimizer : SGD or RMSprop
+            The rule of the steps; it belongs to this network from now on.
+        loss : str or object
+            "mse", or any object that ``losses.get`` takes.
+
+        Raises
+        ------
+        TypeError
+            If `optimizer` has no ``build`` and ``update``.
+        ValueError
+            If there are no layers or no such loss.
+        """
+        if not (hasattr(optimizer, "update") and hasattr(optimizer, "build")):
+            raise TypeError(f"optimizer is {optimizer!r}; expected one such as RMSprop()")
+        loss = losses.get(loss)
+        optimizer.build(self._built().parameters)
+        self.optimizer, self.loss = optimizer, loss
+
+    def forward(self, states):
+        """Output of the whole network; each layer keeps what ``backward`` needs.
+
+        Parameters
+        ----------
+        states : array_like [shape=(N, C, H, W) or (N, D)]
+            Input, finite numbers.
+
+        Returns
+        -------
+        ndarray [shape=(N, ...)]
+            Output of the last layer.
+
+        Raises
+        ------
+        ValueError
+            If the shape is wrong, a number is not finite, or there are no layers.
+        TypeError
+            If `states` are not numbers.
+        """
+        x = self._checked(states)
+        for layer in self.layers:
+            x = layer.forward(x)
+        return x
+
+    def backward(self, gradient, wants_input_gradient=True):
+        """Gradient of the loss by every weight, for the last ``forward``.
+
+        Parameters
+        ----------
+        gradient : ndarray [shape=(N, ...)]
+            Gradient of the loss with respect to the output.
+        wants_input_gradient : bool
+            Whether to go on to the states themselves.
+
+        Returns
+        -------
+        ndarray [shape=(N, C, H, W) or (N, D)] or None
+            Gradient of the loss with respect to the states, if wanted. The
+            gradients of the weights are in ``gradients``.
+        """
+        for layer in reversed(self.layers):
+            wanted = wants_input_gradient or layer is not self.layers[0]
+            gradient = layer.backward(gradient, wanted)
+        if not wants_input_gradient:
+            return None
+        return np.moveaxis(gradient, -1, 1) if gradient.ndim == 4 else gradient
+
+    def _checked(self, states, name="states"):
+        """`states` as the first layer takes them, if they are what they should be."""
+        self._built()
+        states = np.asarray(states)
+        if states.ndim == 0 or states.shape[1:] != self.input_shape:
+            wanted = ", ".join(map(str, self.input_shape))
+            raise ValueError(f"{name} has shape {states.shape}; expected (N, {wanted})")
+        if states.dtype.kind not in "fiub":
+            raise TypeError(f"{name} has dtype {states.dtype}; expected numbers")
+        if not np.isfinite(states).all():
+            raise ValueError(f"{name} holds NaN or infinity; expected finite numbers")
+        if states.ndim == 4:
+            states = np.moveaxis(states, 1, -1)
+        return np.ascontiguousarray(states, self.parameters.dtype)
+
+    def predict(self, states, batch_size=128):
+        """Output of the network for any number of states.
+
+        Parameters
+        ----------
+        states : array_like [shape=(N, C, H, W) or (N, D)]
+            Input, finite numbers; N may be 0.
+        batch_size : int
+            How many states go through the layers at a time.
+
+        Returns
+        -------
+        ndarray [shape=(N, ...)]
+            A new array, float32.
+
+        Raises
+        ------
+        ValueError
+            If the shape is wrong, a number is not finite, or there are no layers.
+        TypeError
+            If `states` are not numbers.
+        """
+        x = self._checked(states)
+        outputs = np.empty((len(x), *self.output_shape), x.dtype)
+        for first in range(0, len(x), batch_size):
+            piece = x[first : first + batch_size]
+            for layer in self.layers:
+                piece = layer.forward(piece)
+            outputs[first : first + batch_size] = piece
+        return outputs
+
+    def train_on_batch(self, states, targets):
+        """One learning step: one forward, one backward, one update.
+
+        Parameters
+        ----------
+        states : array_like [shape=(N, C, H, W) or (N, D)]
+            Input, finite numbers, N >= 1.
+        targets : array_like [shape=(N, ...)]
+            What the output should have been.
+
+        Returns
+        -------
+        float
+            The loss before the update.
+
+        Raises
+        ------
+        ValueError
+            If a shape is wrong, a number of `states` is not finite, or the
+            network is not compiled.
+        TypeError
+            If an array does not hold numbers.
+        """
+        return self.bootstrap_on_batch(states, lambda outputs: targets)
+
+    def bootstrap_on_batch(self, states, make_targets):
+        """A learning step towards targets that the network's own output is part of.
+
+        The output that the targets are made from is the output that they are
+        compared with, so one forward pass serves for both.
+
+        Parameters
+        ----------
+        states : array_like [shape=(N, C, H, W) or (N, D)]
+            Input, finite numbers, N >= 1.
+        make_targets : callable
+            Given the outputs, an ndarray [shape=(N, ...)] of its own to keep or
+            change, returns the targets, array_like of the same shape. It must
+            not run this network: the layers still hold what backward needs.
+
+        Returns
+        -------
+        float
+            The loss before the update.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As for ``train_on_batch``.
+
+        References
+        ----------
+        Sutton & Barto, *Reinforcement Learning* (2018), section 6.1, for
+        "bootstrapping": learning an estimate from an estimate.
+        """
+        if self._built().optimizer is None:
+            raise ValueError("the network is not compiled; expected compile() before training")
+        outputs = self.forward(states)
+        if len(outputs) == 0:
+            raise ValueError("states has shape (0, ...); expected at least one sample")
+        targets = np.asarray(make_targets(outputs.copy()))
+        if targets.shape != outputs.shape:
+            raise ValueError(f"targets has shape {targets.shape}; expected {outputs.shape}")
+        if targets.dtype.kind not in "fiub":
+            raise TypeError(f"targets has dtype {targets.dtype}; expected numbers")
+        targets = targets.astype(outputs.dtype, copy=False)
+        self.backward(self.loss.gradient(outputs, targets), wants_input_gradient=False)
+        self.optimizer.update(self.parameters, self.gradients)
+        return self.loss.value(outputs, targets)
+
+    def astype(self, dtype):
+        """A copy of this network that computes in another dtype; not compiled.
+
+        Parameters
+        ----------
+        dtype : dtype
+            float32 or float64.
+
+        Returns
+        -------
+        Sequential
+            The copy, with the same weights.
+
+        Raises
+        ------
+        ValueError
+            If there are no layers.
+        TypeError
+            If `dtype` is not a float dtype.
+        """
+        dtype = np.dtype(dtype)
+        if dtype.kind != "f":
+            raise TypeError(f"dtype is {dtype}; expected float32 or float64")
+        other = copy.deepcopy(self._built())
+        other.optimizer = other.loss = None
+        other._bind(self.get_weights(), dtype)
+        return other
+
+    def count_params(self):
+        """How many weights there are, kernels and biases, as an int."""
+        return self.parameters.size
+
+    def summary(self, print_fn=print):
+        """Print a line for each layer: its name, output shape and number of weights.
+
+        Parameters
+        ----------
+        print_fn : callable
+            Called with each line.
+        """
+        print_fn(f"{'layer':<12}{'output, channels last':<24}{'weights':>10}")
+        for layer in self._built().layers:
+            shape = ", ".join(["N", *map(str, layer.output_shape)])
+            count = sum(math.prod(shape) for shape in layer.weight_shapes.values())
+            print_fn(f"{layer.name:<12}{f'({shape})':<24}{count:>10,}")
+        print_fn(f"{'':<12}{'in all':<24}{self.count_params():>10,}")
+
+    def _weight_names(self):
+        """"conv2d/kernel", "conv2d/bias", "conv2d_1/kernel", ..."""
+        return [f"{layer.name}/{name}" for layer in self.layers for name in layer.weight_shapes]
+
+    def named_weights(self):
+        """Every weight under its name: the arrays themselves, not copies.
+
+        Returns
+        -------
+        dict of str to ndarray
+            "conv2d/kernel", "conv2d/bias", "conv2d_1/kernel", ... in order.
+        """
+        return dict(zip(self._weight_names(), self._weights, strict=True))
+
+    def named_gradients(self):
+        """The last gradient by every weight, under the weight's name; not copies.
+
+        Returns
+        -------
+        dict of str to ndarray
+            As ``named_weights``; all 0 before the first ``backward``.
+        """
+        return dict(zip(self._weight_names(), self._gradients, strict=True))
+
+    def get_weights(self):
+        """Copies of all weights.
+
+        Returns
+        -------
+        list of ndarray
+            [kernel, bias, kernel, bias, ...] from the first layer to the last, in
+            Keras 3's shapes: (kh, kw, in, out) and (in, out).
+        """
+        return [weight.copy() for weight in self._weights]
+
+    def set_weights(self, weights):
+        """Give all weights new values.
+
+        Parameters
+        ----------
+        weights : list of array_like
+            As ``get_weights`` returns them; copied.
+
+        Raises
+        ------
+        ValueError
+            If there are too few or too many, or a shape is wrong.
+        TypeError
+            If an array does not hold numbers. In either case no weight has changed.
+        """
+        named = self.named_weights()
+        arrays = [np.asarray(array) for array in weights]
+        if len(arrays) != len(named):
+            raise ValueError(f"weights holds {len(arrays)} arrays; expected {len(named)}")
+        for (name, weight), array in zip(named.items(), arrays, strict=True):
+            if array.shape != weight.shape:
+                raise ValueError(f"{name} has shape {array.shape}; expected {weight.shape}")
+            if array.dtype.kind not in "fiub":
+                raise TypeError(f"{name} has dtype {array.dtype}; expected numbers")
+        for weight, array in zip(named.values(), arrays, strict=True):
+            weight[...] = array
+
+    def save_weights(self, path):
+        """Write all weights to an .npz file, atomically.
+
+        Parameters
+        ----------
+        path : path-like
+            The file to make or to replace; ``numpy.load`` reads it, with keys
+            such as "conv2d/kernel".
+
+        Raises
+        ------
+        OSError
+            If it cannot be written.
+        """
+        storage.write_arrays(path, self.named_weights())
+
+    def load_weights(self, path):
+        """Read all weights from a file of ``save_weights``.
+
+        Parameters
+        ----------
+        path : path-like
+            The file; nothing in it is trusted.
+
+        Raises
+        ------
+        OSError
+            If it cannot be read.
+        ValueError
+            If it is damaged, or not of a network such as this one; then no
+            weight has changed.
+        """
+        self.set_weights(storage.read_arrays(path, self.named_weights()).values())
+
+
+def _channels_last_shape(shape):
+    """(C, H, W) to (H, W, C); (D,) stays."""
+    return (*shape[1:], shape[0]) if len(shape) == 3 else shape
+
+
+def _channels_first_shape(shape):
+    """(H, W, C) to (C, H, W); (D,) stays."""
+    return (shape[-1], *shape[:-1])

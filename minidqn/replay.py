@@ -1,0 +1,212 @@
+"""Replay: a bounded memory of experiences, and random batches from it.
+
+An experience is one transition of a game, (S, action, reward, S_prime): the
+frame, what was done, what it earned, and the frame that followed. Learning from
+random old experiences instead of the newest ones makes the samples of a batch
+nearly independent, and uses each experience many times.
+
+References
+----------
+Lin (1992), *Self-improving reactive agents based on reinforcement learning,
+planning and teaching*. Mnih et al. (2015), *Human-level control through deep
+reinforcement learning*, Methods, "Training algorithm".
+"""
+
+import dataclasses
+import operator
+
+import numpy as np
+
+from minidqn.fruit import ACTIONS
+
+__all__ = ["Batch", "experience_replay"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Batch:
+    """Some experiences, as arrays for a network and one by one for a loop.
+
+    Iterating gives ``(S, action, reward, S_prime)`` for each experience; ``len``
+    is their number N.
+
+    Attributes
+    ----------
+    states : ndarray [shape=(N, 1, G, G)]
+        The frames, float32.
+    actions : ndarray [shape=(N,)]
+        -1, 0 or 1, int8.
+    rewards : ndarray [shape=(N,)]
+        float32; not 0 exactly where the game ended.
+    next_states : ndarray [shape=(N, 1, G, G)]
+        The frames that followed, float32.
+    """
+
+    states: np.ndarray
+    actions: np.ndarray
+    rewards: np.ndarray
+    next_states: np.ndarray
+
+    def __len__(self):
+        return len(self.actions)
+
+    def __iter__(self):
+        return zip(
+            self.states,
+            self.actions.tolist(),
+            self.rewards.tolist(),
+            self.next_states,
+            strict=True,
+        )
+
+
+def experience_replay(batch_size, capacity=100_000, rng=None):
+    """A memory of the last `capacity` experiences, as a coroutine.
+
+    ``next(replay)`` once, then each ``replay.send((S, action, reward, S_prime))``
+    stores one experience and yields a `Batch` drawn uniformly, without
+    replacement, from all that are stored, or None while fewer than `batch_size`
+    are. ``next(replay)`` later yields another batch and stores nothing.
+
+    Frames are copied, so the caller may change them afterwards. They are kept in
+    one byte a pixel as long as all are zeros and ones (2*G*G + 5 bytes an
+    experience), and in float32 from the first frame on that is not. A full
+    memory overwrites its oldest experience; ``send`` takes the same time however
+    many are stored.
+
+    Parameters
+    ----------
+    batch_size : int
+        Experiences in a batch.
+    capacity : int
+        Experiences that are kept.
+    rng : numpy.random.Generator, optional
+        Draws the batches; fresh entropy by default.
+
+    Yields
+    ------
+    Batch or None
+        Arrays of their own, that later experiences do not change.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is no whole number, below 1, or batch_size is above
+        capacity, when called. If an experience is not four things, its frames
+        are not numbers, all finite and of one shape, its action is not in
+        (-1, 0, 1) or its reward is not a finite number, from ``send``, which ends
+        the memory.
+
+    Examples
+    --------
+    >>> replay = experience_replay(batch_size=2)
+    >>> next(replay)
+    >>> S, S_prime = np.zeros((2, 1, 5, 5))
+    >>> replay.send((S, -1, 0, S_prime))
+    >>> replay.send((S, 1, 1, S_prime)).states.shape
+    (2, 1, 5, 5)
+    """
+    for name, value in (("batch_size", batch_size), ("capacity", capacity)):
+        try:
+            operator.index(value)
+        except TypeError:
+            raise TypeError(f"{name} is {value!r}; expected a whole number") from None
+        if value < 1:
+            raise ValueError(f"{name} is {value!r}; expected at least 1")
+    if batch_size > capacity:
+        raise ValueError(f"batch_size is {batch_size}; expected at most the capacity, {capacity}")
+    rng = np.random.default_rng() if rng is None else rng
+    return _replay(_Memory(capacity), batch_size, rng)
+
+
+def _replay(memory, batch_size, rng):
+    """The coroutine that `experience_replay` returns."""
+    batch = None
+    while True:
+        experience = yield batch
+        if experience is not None:
+            memory.store(experience)
+        batch = None
+        if memory.count >= batch_size:
+            batch = memory.take(rng.choice(memory.count, batch_size, replace=False))
+
+
+class _Memory:
+    """Arrays of `capacity` experiences, filled from the front and then in a ring."""
+
+    def __init__(self, capacity):
+        self.capacity = capacity
+        self.count = 0  # experiences that are stored
+        self.oldest = 0  # where the next one goes, once all places are taken
+        self.states = self.next_states = None
+
+    def store(self, experience):
+        """Put one experience where the oldest one is, or into a free place."""
+        try:
+            state, action, reward, next_state = experience
+        except (TypeError, ValueError):
+            raise TypeError(
+                f"experience is {type(experience).__name__}; expected (S, action, reward, S_prime)"
+            ) from None
+        frames = np.asarray(state), np.asarray(next_state)
+        action, reward = _checked(action, reward)
+        self._make_room(*frames)
+        place = self.count if self.count < self.capacity else self.oldest
+        self.states[place], self.next_states[place] = frames
+        self.actions[place], self.rewards[place] = action, reward
+        if self.count < self.capacity:
+            self.count += 1
+        else:
+            self.oldest = (self.oldest + 1) % self.capacity
+
+    def take(self, places):
+        """The experiences at `places`, copied into a batch."""
+        return Batch(
+            self.states[places].astype(np.float32),
+            self.actions[places],
+            self.rewards[places],
+            self.next_states[places].astype(np.float32),
+        )
+
+    def _make_room(self, *frames):
+        """Check two frames and see to it that the arrays can hold them exactly."""
+        if self.states is None:
+            shape = (self.capacity, *frames[0].shape)
+            # Empty arrays cost no memory before their pages are written to.
+            self.states, self.next_states = np.empty(shape, np.uint8), np.empty(shape, np.uint8)
+            self.actions = np.empty(self.capacity, np.int8)
+            self.rewards = np.empty(self.capacity, np.float32)
+        for name, frame in zip(("S", "S_prime"), frames, strict=True):
+            if frame.shape != self.states.shape[1:]:
+                raise ValueError(
+                    f"{name} has shape {frame.shape}; expected {self.states.shape[1:]}, the first's"
+                )
+            if frame.dtype.kind not in "fiub":
+                raise TypeError(f"{name} has dtype {frame.dtype}; expected numbers")
+            if self.states.dtype == np.uint8 and ((frame == 0) | (frame == 1)).all():
+                continue
+            if not np.isfinite(frame).all():
+                raise ValueError(f"{name} holds NaN or infinity; expected finite numbers")
+            if self.states.dtype == np.uint8:
+                self.states = self._widened(self.states)
+                self.next_states = self._widened(self.next_states)
+
+    def _widened(self, frames):
+        """`frames` with float32 pixels; places that hold nothing yet stay untouched."""
+        wide = np.empty(frames.shape, np.float32)
+        wide[: self.count] = frames[: self.count]
+        return wide
+
+
+def _checked(action, reward):
+    """`action` and `reward`, if they are what they should be."""
+    try:
+        known = operator.index(action) in ACTIONS
+    except TypeError:
+        raise TypeError(f"action is {action!r}; expected one of {ACTIONS}") from None
+    if not known:
+        raise ValueError(f"action is {action!r}; expected one of {ACTIONS}")
+    if np.ndim(reward) != 0 or np.asarray(reward).dtype.kind not in "fiub":
+        raise TypeError(f"reward is {reward!r}; expected a number")
+    if not np.isfinite(reward):
+        raise ValueError(f"reward is {reward!r}; expected a finite number")
+    return action, reward
