@@ -10,7 +10,7 @@ from minidqn.exact import q_star
 from minidqn.fruit import draw, episode, starts
 from minidqn.qlearning import greedy
 
-__all__ = ["greedy_games", "q_error", "q_table", "win_rate", "wins"]
+__all__ = ["greedy_games", "q_error", "q_table", "recorded_games", "win_rate", "wins"]
 
 
 def greedy_games(model, episodes):
@@ -52,6 +52,30 @@ def greedy_games(model, episodes):
             game: ep.send(action)
             for (game, ep), action in zip(running.items(), actions, strict=True)
         }
+
+
+def recorded_games(model, episodes):
+    """Play games greedily and keep every frame.
+
+    Parameters
+    ----------
+    model : object
+        Anything with ``predict``.
+    episodes : list of coroutine
+        Games that have not begun, each like ``fruit.episode()``.
+
+    Returns
+    -------
+    list of (list of ndarray, int)
+        Each game's frames, and the reward that came with the last of them.
+    """
+    frames = [[] for _ in episodes]
+    rewards = [0] * len(episodes)
+    for step in greedy_games(model, episodes):
+        for game, (frame, reward) in step.items():
+            frames[game].append(frame)
+            rewards[game] = reward
+    return list(zip(frames, rewards, strict=True))
 
 
 def wins(model, grid_size=10):

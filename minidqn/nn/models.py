@@ -107,7 +107,7 @@ class Sequential:
         self.optimizer = self.loss = None
 
     def _free_name(self, kind):
-        """"dense", "dense_1", "dense_2", ... as in Keras."""
+        """A name such as dense, dense_1 or dense_2, as in Keras."""
         count = sum(type(layer).__name__.lower() == kind for layer in self.layers)
         return f"{kind}_{count}" if count else kind
 
@@ -375,7 +375,7 @@ class Sequential:
         print_fn(f"{'':<12}{'in all':<24}{self.count_params():>10,}")
 
     def _weight_names(self):
-        """"conv2d/kernel", "conv2d/bias", "conv2d_1/kernel", ..."""
+        """Names such as conv2d/kernel and conv2d/bias, in order."""
         return [f"{layer.name}/{name}" for layer in self.layers for name in layer.weight_shapes]
 
     def named_weights(self):

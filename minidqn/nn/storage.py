@@ -3,7 +3,6 @@
 import contextlib
 import os
 import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -97,17 +96,18 @@ def read_arrays(path, expected):
     ValueError
         If it is no such archive, is damaged, or holds anything unexpected.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            found = sorted(archive.namelist())
-            wanted = sorted(f"{name}.npy" for name in expected)
-            if found != wanted:
-                raise ValueError(f"holds {_some(found)}; expected {_some(wanted)}")
-            return {name: _read_array(archive, name, like) for name, like in expected.items()}
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"{path}: {error}") from error
-    except (NotImplementedError, RuntimeError) as error:  # strange compression, encryption
-        raise ValueError(f"{path}: not an archive this program wrote: {error}") from error
+    with open(path, "rb") as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                found = sorted(archive.namelist())
+                wanted = sorted(f"{name}.npy" for name in expected)
+                if found != wanted:
+                    raise ValueError(f"holds {_some(found)}; expected {_some(wanted)}")
+                return {name: _read_array(archive, name, like) for name, like in expected.items()}
+        # On damaged bytes zipfile and ast raise what they please (OSError from a seek
+        # to nowhere, struct.error, tokenize.TokenError, ...); it all means one thing.
+        except Exception as error:
+            raise ValueError(f"{path}: {' '.join(str(error).split())}") from error
 
 
 def _some(names):

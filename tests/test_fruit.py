@@ -1,0 +1,147 @@
+"""The game's rules, over every start and whatever the player does."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minidqn.fruit import ACTIONS, draw, episode, starts
+
+
+def play(ep, actions):
+    """Frames and rewards of a game whose player has enough actions."""
+    steps = [next(ep)]
+    for action in actions:
+        try:
+            steps.append(ep.send(action))
+        except StopIteration:
+            break
+    return [frame for frame, _ in steps], [reward for _, reward in steps]
+
+
+@st.composite
+def games(draw):
+    grid_size = draw(st.integers(3, 12))
+    start = draw(st.sampled_from(starts(grid_size)))
+    actions = draw(st.lists(st.sampled_from(ACTIONS), min_size=grid_size, max_size=grid_size))
+    return grid_size, start, actions
+
+
+@given(games())
+def test_the_rules(game):
+    grid_size, (fruit, basket), actions = game
+    frames, rewards = play(episode(grid_size, start=(fruit, basket)), actions)
+    assert len(frames) == grid_size - 1  # G - 2 transitions
+    assert not any(rewards[:-1])
+    for row, frame in enumerate(frames):
+        assert frame.shape == (1, grid_size, grid_size)
+        assert frame.dtype == np.float32
+        expected = np.zeros_like(frame)
+        expected[0, row, fruit] = 1
+        expected[0, grid_size - 1, [basket - 1, basket, basket + 1]] = 1
+        np.testing.assert_array_equal(frame, expected)
+        if row < grid_size - 2:
+            basket = min(max(basket + actions[row], 1), grid_size - 2)
+    assert rewards[-1] == (1 if fruit in (basket - 1, basket, basket + 1) else -1)
+
+
+@pytest.mark.parametrize("grid_size", [3, 4, 5, 10, 13])
+def test_every_start_can_be_won(grid_size):
+    assert len(set(starts(grid_size))) == grid_size * (grid_size - 2)
+    for fruit, basket in starts(grid_size):
+        here = basket
+        ep = episode(grid_size, start=(fruit, basket))
+        _, reward = next(ep)
+        while reward == 0:
+            action = int(np.sign(fruit - here))
+            here = min(max(here + action, 1), grid_size - 2)
+            _, reward = ep.send(action)
+        assert reward == 1
+
+
+def test_80_starts_and_all_are_drawn(rng):
+    seen = set()
+    for _ in range(2000):
+        frame, _ = next(episode(10, rng))
+        fruit = int(np.argmax(frame[0, 0]))
+        basket = int(np.argmax(frame[0, 9])) + 1
+        seen.add((fruit, basket))
+    assert seen == set(starts(10))
+    assert len(seen) == 80
+
+
+def test_the_same_generator_gives_the_same_games():
+    first, second = (
+        [next(episode(10, rng))[0] for _ in range(20)]
+        for rng in (np.random.default_rng(5), np.random.default_rng(5))
+    )
+    np.testing.assert_array_equal(first, second)
+
+
+def test_a_given_start_draws_nothing(rng):
+    before = rng.bit_generator.state
+    next(episode(10, rng, start=(3, 4)))
+    assert rng.bit_generator.state == before
+
+
+def test_frames_are_new_each_time():
+    ep = episode(5, start=(0, 1))
+    frame, _ = next(ep)
+    frame[:] = 7
+    assert ep.send(0)[0].max() == 1
+
+
+def test_coroutine_manners():
+    ep = episode(5, start=(0, 1))
+    with pytest.raises(TypeError, match="just-started"):
+        ep.send(0)
+    next(ep)
+    for _ in range(3):
+        ep.send(0)
+    with pytest.raises(StopIteration):
+        ep.send(0)
+    with pytest.raises(StopIteration):
+        next(ep)
+    closed = episode(5)
+    next(closed)
+    closed.close()
+    with pytest.raises(StopIteration):
+        closed.send(0)
+
+
+@pytest.mark.parametrize("action", [2, -2, np.int64(3)])
+def test_actions_outside_the_rules(action):
+    ep = episode(5)
+    next(ep)
+    with pytest.raises(ValueError, match="action is"):
+        ep.send(action)
+
+
+@pytest.mark.parametrize("action", [None, "left", 0.0, np.array([0, 1])])
+def test_actions_that_are_no_numbers(action):
+    ep = episode(5)
+    next(ep)
+    with pytest.raises(TypeError, match="action is"):
+        ep.send(action)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        ({"grid_size": 2}, ValueError, "grid_size is 2"),
+        ({"grid_size": 10.0}, TypeError, "grid_size is 10.0"),
+        ({"start": (10, 1)}, ValueError, r"start is \(10, 1\)"),
+        ({"start": (0, 0)}, ValueError, "start is"),
+        ({"start": (0, 9)}, ValueError, "start is"),
+        ({"start": (0.5, 1)}, TypeError, "start is 0.5"),
+    ],
+)
+def test_games_that_cannot_be(arguments, error, words):
+    with pytest.raises(error, match=words):
+        episode(**arguments)
+
+
+def test_draw():
+    np.testing.assert_array_equal(
+        draw(4, 1, 3, 1)[0], [[0, 0, 0, 0], [0, 0, 0, 1], [0, 0, 0, 0], [1, 1, 1, 0]]
+    )

@@ -1,0 +1,43 @@
+"""The oracles themselves, against numbers worked out by hand."""
+
+import numpy as np
+
+from tests import naive
+
+
+def test_convolve_by_hand():
+    x = np.array([[1, 2, 3], [4, 5, 6], [7, 8, 9.0]]).reshape(1, 3, 3, 1)
+    kernel = np.array([[1, 10], [100, 1000.0]]).reshape(2, 2, 1, 1)
+    # Top left: 1*1 + 2*10 + 4*100 + 5*1000 + 0.5
+    expected = [[5421.5, 6532.5], [8754.5, 9865.5]]
+    np.testing.assert_array_equal(naive.convolve(x, kernel, [0.5])[0, :, :, 0], expected)
+
+
+def test_convolution_gradients_by_hand():
+    x = np.array([[1, 2, 3], [4, 5, 6.0]]).reshape(1, 2, 3, 1)
+    kernel = np.array([[1, 10.0]]).reshape(1, 2, 1, 1)
+    g = np.array([[1, 0], [0, 2.0]]).reshape(1, 2, 2, 1)
+    np.testing.assert_array_equal(
+        naive.input_gradient(g, kernel)[0, :, :, 0], [[1, 10, 0], [0, 2, 20]]
+    )
+    dkernel, dbias = naive.kernel_gradient(x, g)
+    np.testing.assert_array_equal(dkernel.ravel(), [1 * 1 + 5 * 2, 2 * 1 + 6 * 2])
+    np.testing.assert_array_equal(dbias, [3])
+
+
+def test_dense_by_hand():
+    x, w, b = np.array([[1, 2.0]]), np.array([[1, 10, 100], [2, 20, 200.0]]), np.zeros(3)
+    np.testing.assert_array_equal(naive.dense(x, w, b), [[5, 50, 500]])
+    dx, dw, db = naive.dense_gradients(x, w, np.array([[1, 0, 2.0]]))
+    np.testing.assert_array_equal(dx, [[201, 402]])
+    np.testing.assert_array_equal(dw, [[1, 0, 2], [2, 0, 4]])
+    np.testing.assert_array_equal(db, [1, 0, 2])
+
+
+def test_q_value_by_hand():
+    # G = 5, fruit in column 0, basket's centre in column 3 (it covers 2, 3, 4), one step
+    # after this one: going left twice catches (centre 1 covers 0), anything else misses.
+    assert naive.q_value(5, 0.8, 1, 0, 3, -1) == 0.8 * 1
+    assert naive.q_value(5, 0.8, 1, 0, 3, 0) == 0.8 * -1
+    assert naive.q_value(5, 0.8, 2, 0, 2, -1) == 1
+    assert naive.q_value(5, 0.8, 2, 0, 2, 0) == -1
