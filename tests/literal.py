@@ -6,8 +6,8 @@ assignment of an array of one number to a number (NumPy 2.4 refuses it; the
 
     python -m tests.literal
 
-runs all 500 epochs, each time with other random numbers, and prints the share of starts won; ``learn`` is held against
-`literal_targets` in tests/test_qlearning.py.
+runs all 500 epochs, each time with other random numbers, and prints the share of
+starts won; ``learn`` is held against `literal_targets` in tests/test_qlearning.py.
 """
 
 import argparse

@@ -1,0 +1,94 @@
+"""Greedy play and distance from Q*, with players whose skill is known."""
+
+import numpy as np
+import pytest
+
+from minidqn.evaluate import greedy_games, q_error, q_table, recorded_games, win_rate, wins
+from minidqn.exact import q_star
+from minidqn.fruit import episode, starts
+from minidqn.train import q_network
+
+
+class Oracle:
+    """Answers with Q*, looked up from the frames."""
+
+    def __init__(self, grid_size, gamma=0.8):
+        self.q = q_star(grid_size, gamma)
+
+    def predict(self, states):
+        assert states.shape[1] == 1
+        q_values = []
+        for frame in states[:, 0]:
+            row, column = np.argwhere(frame[:-1])[0]
+            left = np.flatnonzero(frame[-1])[0]
+            q_values.append(self.q[row, column, left])
+        return np.array(q_values)
+
+
+class Always:
+    """Always takes one action."""
+
+    def __init__(self, action):
+        self.action = action
+
+    def predict(self, states):
+        return np.eye(3)[np.full(len(states), self.action + 1)]
+
+
+@pytest.mark.parametrize("grid_size", [3, 5, 10])
+def test_the_oracle_wins_everything_and_has_no_error(grid_size):
+    oracle = Oracle(grid_size)
+    assert win_rate(oracle, grid_size) == 1
+    assert q_error(oracle, grid_size) == 0
+    np.testing.assert_array_equal(q_table(oracle, grid_size), q_star(grid_size))
+
+
+def test_wins_of_a_player_who_stays():
+    """Staying wins exactly where the fruit is over the basket from the start."""
+    won = wins(Always(0), 10)
+    assert won.shape == (10, 8)
+    for fruit, basket in starts(10):
+        assert won[fruit, basket - 1] == (abs(fruit - basket) <= 1)
+    assert win_rate(Always(0), 10) == 24 / 80
+
+
+def test_wins_of_a_player_who_goes_left():
+    """Left for eight steps ends over columns 0 to 2 from anywhere."""
+    np.testing.assert_array_equal(
+        wins(Always(-1), 10), np.repeat(np.arange(10) < 3, 8).reshape(10, 8)
+    )
+
+
+def test_lockstep_is_one_game_after_the_other(rng):
+    model = q_network(6, rng)
+    won = wins(model, 6)
+    for start in starts(6):
+        ep = episode(6, start=start)
+        S, reward = next(ep)
+        while reward == 0:
+            S, reward = ep.send(int(np.argmax(model.predict(S[np.newaxis])[0])) - 1)
+        assert won[start[0], start[1] - 1] == (reward == 1)
+
+
+def test_games_of_different_lengths():
+    """Each coroutine is played to its own end and closed."""
+    ended = []
+
+    def countdown(length):
+        try:
+            for left in reversed(range(length)):
+                yield np.full((1, 2, 2), left), 0 if left else 1
+        finally:
+            ended.append(length)
+
+    steps = list(greedy_games(Always(0), [countdown(3), countdown(1), countdown(2)]))
+    assert [sorted(step) for step in steps] == [[0, 1, 2], [0, 2], [0]]
+    assert sorted(ended) == [1, 2, 3]
+    assert list(greedy_games(Always(0), [])) == []
+
+
+def test_recorded_games():
+    games = recorded_games(Always(1), [episode(5, start=start) for start in ((4, 1), (0, 1))])
+    assert [len(frames) for frames, _ in games] == [4, 4]
+    assert [reward for _, reward in games] == [1, -1]
+    assert np.argmax(games[0][0][-1][0, 3]) == 4

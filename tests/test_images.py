@@ -1,0 +1,90 @@
+"""Pictures: right files, right pixels."""
+
+import numpy as np
+import pytest
+from matplotlib.image import imread
+from PIL import Image
+
+from minidqn.fruit import draw
+from minidqn.images import BASKET, CELL, FRUIT, frame_pixels, save_curve, save_gif, save_img
+from minidqn.runs import Record
+
+
+def middle(pixels, row, column):
+    return tuple(pixels[row * CELL + CELL // 2, column * CELL + CELL // 2])
+
+
+def test_frame_pixels():
+    pixels = frame_pixels(draw(5, 1, 3, 2))
+    assert pixels.shape == (5 * CELL, 5 * CELL, 3)
+    assert middle(pixels, 1, 3) == FRUIT
+    assert {middle(pixels, 4, column) for column in (1, 2, 3)} == {BASKET}
+    assert len({middle(pixels, 4, 0), middle(pixels, 0, 0), middle(pixels, 1, 2)}) == 1
+
+
+def test_save_img(tmp_path):
+    saver = save_img(tmp_path / "a" / "b")
+    assert next(saver) is None
+    for number in range(3):
+        path = saver.send(draw(5, number, 0, 1))
+        assert path == tmp_path / "a" / "b" / f"00{number}.png"
+    saver.close()
+    picture = (imread(path)[..., :3] * 255).round().astype(np.uint8)
+    np.testing.assert_array_equal(picture, frame_pixels(draw(5, 2, 0, 1)))
+    assert len(list((tmp_path / "a" / "b").iterdir())) == 3
+
+
+def test_save_img_writes_to_images(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    saver = save_img()
+    next(saver)
+    saver.send(draw(5, 0, 0, 1))
+    assert (tmp_path / "images" / "000.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("frame", "words"),
+    [(np.zeros(3), "shape"), (np.zeros((2, 3, 3)), "shape"), (np.full((3, 3), np.nan), "outside")],
+)
+def test_frames_that_are_no_pictures(frame, words, tmp_path):
+    saver = save_img(tmp_path)
+    next(saver)
+    with pytest.raises(ValueError, match=words):
+        saver.send(frame)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_save_gif(tmp_path):
+    games = [[draw(5, row, 2, 2) for row in range(4)], [draw(5, row, 0, 3) for row in range(4)]]
+    save_gif(tmp_path / "g.gif", games, frames_per_second=10)
+    assert [path.name for path in tmp_path.iterdir()] == ["g.gif"]
+    with Image.open(tmp_path / "g.gif") as gif:
+        assert gif.size == (5 * CELL, 5 * CELL)
+        assert gif.info["loop"] == 0
+        durations = []
+        for number in range(gif.n_frames):
+            gif.seek(number)
+            durations.append(gif.info["duration"])
+            picture = np.asarray(gif.convert("RGB")).astype(int)
+            expected = frame_pixels(games[number // 4][number % 4]).astype(int)
+            assert np.abs(picture - expected).max() < 8  # a GIF has 256 colours
+    assert durations == [100, 100, 100, 400] * 2
+
+
+def test_gif_mistakes(tmp_path):
+    with pytest.raises(ValueError, match=r"\.gif"):
+        save_gif(tmp_path / "g.png", [[draw(5, 0, 0, 1)]])
+    with pytest.raises(ValueError, match="no frames"):
+        save_gif(tmp_path / "g.gif", [])
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("epochs", [1, 30])
+def test_save_curve(tmp_path, epochs):
+    """Also for a run so short that it never learned."""
+    records = [
+        Record(e, 8 * e, 0, 0.0 if e < 16 else 1 / e, e if e % 10 == 0 else None, 80, 0.5, 1.0)
+        for e in range(1, epochs + 1)
+    ]
+    save_curve(tmp_path / "curve.png", records)
+    assert imread(tmp_path / "curve.png").shape == (340, 1100, 4)

@@ -1,0 +1,143 @@
+"""The package as a whole: who imports whom, what is documented, what is not shipped."""
+
+import ast
+import doctest
+import importlib
+import inspect
+import os
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import minidqn
+
+PACKAGE = Path(minidqn.__file__).parent
+# An import points to a module further up in this list, never down.
+ROOMS = [
+    "minidqn",
+    "minidqn.nn.storage",
+    "minidqn.nn.convolution",
+    "minidqn.nn.kernels",
+    "minidqn.nn.layers",
+    "minidqn.nn.losses",
+    "minidqn.nn.optimizers",
+    "minidqn.nn.models",
+    "minidqn.nn.gradcheck",
+    "minidqn.nn",
+    "minidqn.fruit",
+    "minidqn.replay",
+    "minidqn.qlearning",
+    "minidqn.exact",
+    "minidqn.evaluate",
+    "minidqn.images",
+    "minidqn.cli",
+    "minidqn.runs",
+    "minidqn.train",
+    "minidqn.play",
+]
+# Rooms that must not know of each other, beyond the order above.
+STRANGERS = {"minidqn.fruit", "minidqn.replay", "minidqn.qlearning", "minidqn.exact"}
+
+
+def imports(name):
+    """Modules that a module's source imports, anywhere in it."""
+    tree = ast.parse(Path(importlib.import_module(name).__file__).read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                yield inner if inner in ROOMS else node.module
+
+
+def test_every_module_has_its_place():
+    found = {module.name for module in pkgutil.walk_packages([str(PACKAGE)], "minidqn.")}
+    assert found | {"minidqn"} == set(ROOMS)
+
+
+@pytest.mark.parametrize("name", ROOMS)
+def test_imports_point_up(name):
+    for imported in imports(name):
+        top = imported.split(".")[0]
+        assert top in {"minidqn", "numpy", "numba", "matplotlib"} | sys.stdlib_module_names
+        if top == "minidqn":
+            assert ROOMS.index(imported) < ROOMS.index(name), f"{name} imports {imported}"
+            assert not (name in STRANGERS and imported.startswith("minidqn.nn"))
+            assert not (name.startswith("minidqn.nn") and not imported.startswith("minidqn.nn"))
+
+
+def test_no_picture_no_matplotlib():
+    code = "import minidqn.train, minidqn.play, sys; print('matplotlib' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.stdout == "False\n"
+
+
+def public():
+    """Every public name of every module, and every public method."""
+    for room in ROOMS:
+        module = importlib.import_module(room)
+        yield room, module
+        for name in getattr(module, "__all__", ()):
+            thing = getattr(module, name)
+            if not callable(thing):
+                continue
+            yield f"{room}.{name}", thing
+            if inspect.isclass(thing):
+                for method, value in vars(thing).items():
+                    if not method.startswith("_") and callable(value):
+                        yield f"{room}.{name}.{method}", value
+
+
+def test_public_names_have_docstrings():
+    for name, thing in public():
+        assert inspect.getdoc(thing), name
+
+
+def test_parameters_are_documented():
+    """Every parameter of every public function is named in its docstring, or its class's."""
+    for name, thing in public():
+        written_here = inspect.isfunction(thing) or "__init__" in vars(thing)
+        if not written_here:
+            continue
+        doc = inspect.getdoc(thing)
+        for parameter in inspect.signature(thing).parameters.values():
+            if parameter.name not in ("self", "_"):
+                assert parameter.name in doc, f"{name}: {parameter.name}"
+
+
+@pytest.mark.parametrize("name", ROOMS)
+def test_examples_in_docstrings(name):
+    module = importlib.import_module(name)
+    extra = {"np": importlib.import_module("numpy")}
+    assert doctest.testmod(module, extraglobs=extra).failed == 0
+
+
+def test_uncompiled():
+    """The tests of the kernels and layers once more, their code run as plain Python."""
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "uncompiled", "-p", "no:cacheprovider"]
+    result = subprocess.run(
+        [*command, str(Path(__file__).parent)],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"NUMBA_DISABLE_JIT": "1"},
+    )
+    assert result.returncode == 0, result.stdout[-3000:]
+    assert " passed" in result.stdout
+
+
+def test_a_cache_that_cannot_be_written(tmp_path):
+    """Kernels still compile where Numba finds no folder for its cache."""
+    code = (
+        "from numba.core import caching\n"
+        "caching.CacheImpl._locator_classes = []\n"
+        "import numpy as np\n"
+        "from minidqn.nn import kernels\n"
+        "one = np.ones((1, 1, 1, 1), np.float32)\n"
+        "print(kernels.convolve(one, one, one.ravel()).item())\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (result.stdout, result.stderr) == ("2.0\n", "")

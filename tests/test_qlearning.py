@@ -1,0 +1,176 @@
+"""Targets and learning, against the loop that the 2016 script writes out."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minidqn.fruit import episode
+from minidqn.qlearning import epsilon_greedy, greedy, learn, td_targets
+from minidqn.replay import Batch, experience_replay
+from minidqn.train import q_network
+from tests.literal import literal_loop, literal_network, literal_targets
+
+
+class Stranger:
+    """Any network: nothing but predict and train_on_batch, and it counts its calls."""
+
+    def __init__(self, model):
+        self.model = model
+        self.calls = []
+
+    def predict(self, states):
+        self.calls.append(("predict", len(states)))
+        return self.model.predict(states)
+
+    def train_on_batch(self, states, targets):
+        self.calls.append(("train_on_batch", len(states)))
+        return self.model.train_on_batch(states, targets)
+
+
+def some_batch(rng, size=32, grid_size=10):
+    """Experiences of games played at random."""
+    replay = experience_replay(size, rng=rng)
+    next(replay)
+    batch = None
+    while batch is None:
+        ep = episode(grid_size, rng)
+        S, reward = next(ep)
+        while reward == 0:
+            action = int(rng.integers(-1, 2))
+            S_prime, reward = ep.send(action)
+            batch = replay.send((S, action, reward, S_prime))
+            S = S_prime
+    return batch
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_learn_is_the_literal_loop(seed):
+    """Same targets, loss and weights as sample by sample, for any network."""
+    rng = np.random.default_rng(seed)
+    batch = some_batch(rng)
+    assert 0 < np.count_nonzero(batch.rewards) < len(batch)
+    weights = q_network(10, rng).get_weights()
+    results = []
+    for way in ("literal", "Sequential", "stranger"):
+        model = q_network(10)
+        model.set_weights(weights)
+        losses = []
+        for _ in range(3):
+            if way == "literal":
+                losses.append(model.train_on_batch(*literal_targets(model, batch, 0.8)))
+            else:
+                losses.append(learn(model if way == "Sequential" else Stranger(model), batch, 0.8))
+        results.append((losses, model.parameters))
+    for losses, parameters in results[1:]:
+        np.testing.assert_allclose(losses, results[0][0], rtol=1e-4)
+        np.testing.assert_allclose(parameters, results[0][1], atol=2e-5)
+
+
+def test_passes_through_the_network(rng, monkeypatch):
+    """One forward on the states, one on the next states that go on, one backward."""
+    batch = some_batch(rng)
+    goes_on = int((batch.rewards == 0).sum())
+    stranger = Stranger(q_network(10, rng))
+    learn(stranger, batch)
+    assert stranger.calls == [("predict", goes_on), ("predict", 32), ("train_on_batch", 32)]
+    passes = []
+    model = q_network(10, rng)
+    last = model.layers[-1]
+    forward, backward = last.forward, last.backward
+    monkeypatch.setattr(last, "forward", lambda x: passes.append(("forward", len(x))) or forward(x))
+    monkeypatch.setattr(
+        last,
+        "backward",
+        lambda g, wanted: passes.append(("backward", len(g))) or backward(g, wanted),
+    )
+    learn(model, batch)
+    assert passes == [("forward", goes_on), ("forward", 32), ("backward", 32)]
+
+
+def test_a_batch_of_last_frames_only(rng):
+    frames = np.zeros((2, 1, 10, 10), np.float32)
+    batch = Batch(frames, np.array([0, 1], np.int8), np.array([1, -1], np.float32), frames)
+    stranger = Stranger(q_network(10, rng))
+    assert learn(stranger, batch) > 0
+    assert stranger.calls == [("predict", 2), ("train_on_batch", 2)]
+
+
+@given(st.integers(1, 6), st.floats(0, 0.99), st.integers(0, 2**32 - 1))
+def test_td_targets_one_by_one(count, gamma, seed):
+    rng = np.random.default_rng(seed)
+    q_values, next_q_values = rng.standard_normal((2, count, 3))
+    actions, rewards = rng.integers(-1, 2, count), rng.integers(-1, 2, count)
+    kept = q_values.copy()
+    targets = td_targets(q_values, actions, rewards, next_q_values, gamma)
+    for n in range(count):
+        for action in (-1, 0, 1):
+            expected = q_values[n, action + 1]
+            if action == actions[n]:
+                expected = rewards[n] if rewards[n] else gamma * max(next_q_values[n])
+            assert targets[n, action + 1] == pytest.approx(expected)
+    np.testing.assert_array_equal(q_values, kept)
+
+
+def test_td_targets_ignore_what_follows_the_end():
+    targets = td_targets(np.zeros((1, 3)), [0], [-1], np.full((1, 3), np.nan))
+    np.testing.assert_array_equal(targets, [[0, -1, 0]])
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"gamma": 1.0}, "gamma is 1.0"),
+        ({"actions": [0, 2]}, r"actions holds \[2\]"),
+        ({"actions": [0]}, "actions has shape"),
+        ({"rewards": [[0, 1]]}, "rewards has shape"),
+        ({"q_values": np.zeros((2, 4))}, "q_values has shape"),
+        ({"next_q_values": np.zeros((1, 3))}, "next_q_values has shape"),
+    ],
+)
+def test_td_targets_mistakes(change, words):
+    right = {
+        "q_values": np.zeros((2, 3)),
+        "actions": [0, 1],
+        "rewards": [0, 1],
+        "next_q_values": np.zeros((2, 3)),
+    }
+    with pytest.raises(ValueError, match=words):
+        td_targets(**(right | change))
+
+
+def test_greedy_takes_the_leftmost_of_equals():
+    np.testing.assert_array_equal(greedy(np.array([[1, 1, 0], [0, 1, 1], [0, 0, 3]])), [-1, 0, 1])
+
+
+def test_epsilon_greedy_explores_its_share(rng):
+    class GoRight:
+        def predict(self, states):
+            assert states.shape == (1, 1, 5, 5)
+            return np.array([[0, 0, 1]])
+
+    state = np.zeros((1, 5, 5))
+    actions = [epsilon_greedy(GoRight(), state, 0.6, rng) for _ in range(6000)]
+    left, stay, right = (actions.count(action) for action in (-1, 0, 1))
+    assert all(type(action) is int for action in actions[:5])
+    for count, share in ((left, 0.2), (stay, 0.2), (right, 0.6)):
+        assert abs(count - 6000 * share) < 4 * (6000 * share * (1 - share)) ** 0.5
+    assert {epsilon_greedy(GoRight(), state, 0, rng) for _ in range(20)} == {1}
+
+
+def test_epsilon_one_never_asks_the_network(rng):
+    assert epsilon_greedy(None, np.zeros((1, 5, 5)), 1, rng) in (-1, 0, 1)
+
+
+def test_epsilon_is_checked(rng):
+    with pytest.raises(ValueError, match=r"epsilon is 1\.5"):
+        epsilon_greedy(None, np.zeros((1, 5, 5)), 1.5, rng)
+
+
+def test_the_2016_loop_runs(capsys):
+    """As it stands, on this package; all 500 epochs: python -m tests.literal."""
+    model = literal_network()
+    losses = literal_loop(model, nb_epochs=4, batch_size=16)
+    assert losses[0] == 0
+    assert all(loss > 0 for loss in losses[2:])
+    assert np.isfinite(model.parameters).all()

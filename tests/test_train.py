@@ -1,0 +1,411 @@
+"""The commands: what they write, say and refuse."""
+
+import csv
+import itertools
+import json
+import os
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from minidqn import cli, play, runs, train
+from minidqn.evaluate import q_error, win_rate
+from minidqn.runs import Record, Settings
+
+SMALL = ["--grid-size", "5", "--epochs", "30", "--batch-size", "8", "--eval-every", "10"]
+
+
+def run(main, *arguments):
+    """Exit status of a command, run in this process."""
+    try:
+        return main([str(argument) for argument in arguments])
+    except SystemExit as stopped:
+        return stopped.code
+
+
+def process(*arguments, **environment):
+    """A command, run in a process of its own with pipes."""
+    return subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=os.environ | environment,
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The folder of a small run."""
+    folder = tmp_path_factory.mktemp("runs") / "small"
+    assert run(train.main, *SMALL, "--out", folder) == 0
+    return folder
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_small_run_learns(seed):
+    settings = Settings(grid_size=6, epochs=250, batch_size=32, seed=seed, eval_every=250)
+    streams = settings.streams()
+    model = train.q_network(6, streams.weights)
+    untrained = q_error(model, 6)
+    *_, last = train.training(model, settings, streams)
+    assert last.wins >= 0.9 * last.starts
+    assert last.wins == round(win_rate(model, 6) * 24)
+    assert last.q_error == q_error(model, 6) < 0.6 * untrained
+
+
+def test_records(rng):
+    settings = Settings(grid_size=5, epochs=7, batch_size=4, eval_every=3)
+    model = train.q_network(5, rng)
+    records = list(train.training(model, settings, settings.streams()))
+    assert [record.epoch for record in records] == [1, 2, 3, 4, 5, 6, 7]
+    assert [record.steps for record in records] == [3, 6, 9, 12, 15, 18, 21]
+    # The fourth step fills the first batch.
+    assert [record.updates for record in records] == [0, 3, 6, 9, 12, 15, 18]
+    assert [record.wins is None for record in records] == [
+        True,
+        True,
+        False,
+        True,
+        True,
+        False,
+        False,
+    ]
+    assert [r.wins is None for r in records] == [r.q_error is None for r in records]
+    assert records[0].loss == 0 < records[1].loss
+    assert all(record.starts == 15 for record in records)
+    assert all(a.seconds <= b.seconds for a, b in itertools.pairwise(records))
+
+
+def test_the_generator_can_be_cut_short():
+    settings = Settings(grid_size=5, epochs=10**9, batch_size=4)
+    loop = train.training(train.q_network(5), settings, settings.streams())
+    assert next(loop).epoch == 1
+    loop.close()
+
+
+def test_what_a_run_leaves(finished):
+    assert sorted(path.name for path in finished.iterdir()) == [
+        "config.json", "curve.png", "game.gif", "images", "metrics.csv", "weights.npz"
+    ]  # fmt: skip
+    frames = sorted(path.name for path in (finished / "images").iterdir())
+    assert frames == [f"{number:03d}.png" for number in range(10 * 4)]
+    config = json.loads((finished / "config.json").read_text())
+    assert config["settings"]["grid_size"] == 5
+    assert config["settings"]["learning_rate"] == 0.001
+    assert set(config["versions"]) == {"python", "numpy", "numba", "minidqn"}
+    text = (finished / "metrics.csv").read_text()
+    assert text.startswith("epoch,steps,updates,loss,wins,starts,q_error,seconds\n")
+    rows = list(csv.DictReader(text.splitlines()))
+    assert [int(row["epoch"]) for row in rows] == list(range(1, 31))
+    evaluated = [int(row["epoch"]) for row in rows if row["wins"]]
+    assert evaluated == [10, 20, 30] == [int(row["epoch"]) for row in rows if row["q_error"]]
+    settings, model = play.load_run(finished)
+    assert win_rate(model, 5) == int(rows[-1]["wins"]) / 15
+    assert q_error(model, 5, settings.gamma) == float(rows[-1]["q_error"])
+
+
+def test_play_repeats_the_run_s_games(finished, tmp_path, capsys):
+    assert run(play.main, finished, "--out", tmp_path) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"\d+ of 10 games won; \d+ of all 15 starts", out)
+    for path in (finished / "images").iterdir():
+        assert path.read_bytes() == (tmp_path / "images" / path.name).read_bytes()
+    assert (tmp_path / "game.gif").read_bytes() == (finished / "game.gif").read_bytes()
+
+
+def test_play_fewer_games_leaves_no_others(finished, tmp_path, capsys):
+    assert run(play.main, finished, "--out", tmp_path) == 0
+    (tmp_path / "images" / "mine.png").write_bytes(b"")
+    assert run(play.main, finished, "--out", tmp_path, "--games", 2) == 0
+    names = sorted(path.name for path in (tmp_path / "images").iterdir())
+    assert names == [*(f"{number:03d}.png" for number in range(8)), "mine.png"]
+
+
+def test_watch_on_a_pipe(finished, capsys):
+    before = {path: path.read_bytes() for path in finished.rglob("*.*")}
+    assert run(play.main, finished, "--watch", "--games", 1, "--no-images") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].strip() == "game 1 of 1"
+    assert lines[5].count("██") == 3
+    assert re.fullmatch("game 1 of 1 (caught|missed)", lines[18].strip())
+    assert not any("\x1b" in line for line in lines)
+    assert before == {path: path.read_bytes() for path in finished.rglob("*.*")}
+
+
+def test_the_same_seed_gives_the_same_bytes(finished, tmp_path):
+    """In another process too."""
+    result = process("-m", "minidqn.train", *SMALL, "--out", tmp_path / "again", "--no-images")
+    assert (result.returncode, result.stderr) == (0, "")
+    again = tmp_path / "again"
+    assert (again / "weights.npz").read_bytes() == (finished / "weights.npz").read_bytes()
+    assert (again / "config.json").read_bytes() == (finished / "config.json").read_bytes()
+    rows = [
+        [line.rsplit(",", 1)[0] for line in (folder / "metrics.csv").read_text().splitlines()]
+        for folder in (finished, again)
+    ]
+    assert rows[0] == rows[1]
+    assert sorted(path.name for path in again.iterdir()) == [
+        "config.json", "metrics.csv", "weights.npz"
+    ]  # fmt: skip
+
+
+def test_another_seed_gives_other_bytes(finished, tmp_path):
+    assert run(train.main, *SMALL, "--out", tmp_path / "b", "--seed", 1, "--no-images") == 0
+    assert (tmp_path / "b/weights.npz").read_bytes() != (finished / "weights.npz").read_bytes()
+
+
+def test_overwrite(tmp_path, capsys):
+    assert run(train.main, *SMALL, "--out", tmp_path) == 0
+    (tmp_path / "notes.txt").write_text("mine")
+    before = (tmp_path / "weights.npz").read_bytes()
+    assert run(train.main, *SMALL, "--out", tmp_path, "--seed", 1) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert (tmp_path / "weights.npz").read_bytes() == before
+    options = ["--seed", 1, "--no-images", "--overwrite"]
+    assert run(train.main, *SMALL, "--out", tmp_path, *options) == 0
+    assert (tmp_path / "weights.npz").read_bytes() != before
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "config.json", "images", "metrics.csv", "notes.txt", "weights.npz"
+    ]  # fmt: skip
+    assert list((tmp_path / "images").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--grid-size", "4"], "grid_size is 4; expected at least 5: two 3x3 valid convolutions"),
+        (["--grid-size", "ten"], "--grid-size: invalid int value: 'ten'"),
+        (["--epsilon", "1.01"], r"epsilon is 1.01; expected a number in \[0, 1\]"),
+        (["--epsilon", "nan"], "epsilon is nan"),
+        (["--gamma", "1"], r"gamma is 1.0; expected a number in \[0, 1\)"),
+        (["--gamma", "-0.1"], "gamma is -0.1"),
+        (["--batch-size", "0"], "batch_size is 0; expected at least 1"),
+        (
+            ["--batch-size", "65", "--capacity", "64"],
+            "batch_size is 65; expected at most the capac",
+        ),
+        (["--capacity", "0"], "capacity is 0"),
+        (["--epochs", "0"], "epochs is 0"),
+        (["--eval-every", "0"], "eval_every is 0"),
+        (["--seed", "-1"], "seed is -1"),
+        (["--learning-rate", "0"], "learning_rate is 0.0"),
+        (["--learning-rate", "inf"], "learning_rate is inf"),
+        (["--colour", "red"], "unrecognized arguments: --colour red"),
+    ],
+)
+def test_bad_settings(arguments, words, tmp_path, capsys):
+    assert run(train.main, "--out", tmp_path / "x", *arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert re.fullmatch(rf"python -m minidqn\.train: error: .*{words}.*\n", err)
+    assert not (tmp_path / "x").exists()
+
+
+def test_out_that_cannot_be_written(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert run(train.main, "--out", tmp_path / "file" / "run") == 2
+    assert re.fullmatch(r".*error: --out .*cannot be written to: .*\n", capsys.readouterr().err)
+    assert run(train.main, "--out", tmp_path / "file") == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert (tmp_path / "file").read_text() == ""
+
+
+def test_a_disk_that_fails_during_the_run(tmp_path, capsys, monkeypatch):
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(runs.MetricsWriter, "write", fail)
+    assert run(train.main, *SMALL, "--out", tmp_path) == 1
+    assert re.fullmatch(".*error: .*No space left on device\n", capsys.readouterr().err)
+
+
+def _no_config(folder):
+    (folder / "config.json").unlink()
+
+
+def _broken_config(folder):
+    (folder / "config.json").write_text("{")
+
+
+def _config_of_nothing(folder):
+    (folder / "config.json").write_text("[]")
+
+
+def _config_with_more(folder):
+    _edit(folder, more=1)
+
+
+def _config_of_another_grid(folder):
+    _edit(folder, grid_size=6)
+
+
+def _config_with_text(folder):
+    _edit(folder, grid_size="5")
+
+
+def _config_with_nan(folder):
+    _edit(folder, epsilon=float("nan"))
+
+
+def _huge_config(folder):
+    (folder / "config.json").write_text(" " * 200_000)
+
+
+def _nested_config(folder):
+    (folder / "config.json").write_text("[" * 90_000)
+
+
+def _no_weights(folder):
+    (folder / "weights.npz").unlink()
+
+
+def _no_folder(folder):
+    for path in folder.iterdir():
+        path.unlink()
+    folder.rmdir()
+
+
+def _edit(folder, **changes):
+    config = json.loads((folder / "config.json").read_text())
+    config["settings"].update(changes)
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        _no_config, _broken_config, _config_of_nothing, _config_with_more, _config_of_another_grid,
+        _config_with_text, _config_with_nan, _huge_config, _nested_config, _no_weights, _no_folder,
+    ],
+)  # fmt: skip
+def test_damaged_runs_are_not_played(damage, finished, tmp_path, capsys):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for name in ("config.json", "weights.npz"):
+        (folder / name).write_bytes((finished / name).read_bytes())
+    damage(folder)
+    left = sorted(tmp_path.rglob("*"))
+    assert run(play.main, folder) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert re.fullmatch(r"python -m minidqn\.play: error: .+\n", err)
+    assert str(folder) in err
+    assert sorted(tmp_path.rglob("*")) == left
+
+
+def test_play_mistakes(finished, tmp_path, capsys):
+    assert run(play.main, finished, "--games", 0) == 2
+    assert "--games is 0" in capsys.readouterr().err
+    assert run(play.main) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    (tmp_path / "file").write_text("")
+    assert run(play.main, finished, "--out", tmp_path / "file") == 2
+    assert "cannot be written" in capsys.readouterr().err
+
+
+def test_help_names_every_flag_with_its_default(capsys):
+    assert run(train.main, "--help") == 0
+    text = " ".join(capsys.readouterr().out.split())
+    for flag, default in (
+        ("grid-size", 10), ("epochs", 500), ("batch-size", 128), ("epsilon", 0.8), ("gamma", 0.8),
+        ("learning-rate", 0.001), ("capacity", 100000), ("seed", 0), ("eval-every", 10),
+        ("out", "runs.fruit"),
+    ):  # fmt: skip
+        assert re.search(rf"--{flag} [A-Z]+ [^(]+\(default: {default}\)", text), flag
+    assert "--no-images" in text
+
+
+class Stream:
+    """A text stream that may say it is a terminal."""
+
+    encoding = "utf-8"
+
+    def __init__(self, terminal):
+        self.terminal, self.text = terminal, ""
+
+    def isatty(self):
+        return self.terminal
+
+    def write(self, text):
+        self.text += text
+
+    def flush(self):
+        pass
+
+
+def record(epoch, wins=None):
+    return Record(epoch, 8 * epoch, 8 * epoch, 0.01671, wins, 80, None, epoch / 100)
+
+
+def test_progress_on_a_pipe():
+    stream = Stream(False)
+    progress = cli.Progress(250, stream)
+    for epoch in range(1, 251):
+        progress.show(record(epoch, 69 if epoch % 30 == 0 or epoch == 100 else None))
+    assert stream.text.splitlines() == [
+        "Epoch 100, loss: 0.016710, wins: 69/80",
+        "Epoch 200, loss: 0.016710, wins: 69/80 (epoch 180)",
+    ]
+
+
+@pytest.mark.parametrize("columns", [40, 120])
+def test_progress_on_a_terminal(columns, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("TERM", "xterm")
+    stream = Stream(True)
+    progress = cli.Progress(250, stream)
+    for epoch in range(1, 251):
+        progress.show(record(epoch, 69 if epoch % 50 == 0 else None))
+    lines = stream.text.split("\r")[1:]
+    assert len(lines) < 30  # ten a second, not every epoch
+    assert {len(line.rstrip("\n")) for line in lines} == {columns - 1}
+    assert lines[-1].startswith("epoch 250/250 [####################]")
+    assert lines[-1].endswith("\n")
+    if columns == 120:
+        assert "loss 0.016710  wins 69/80  800 updates/s  0:00 left" in lines[-1]
+
+
+def test_the_first_compilation_is_announced(tmp_path):
+    """Once with an empty cache, never with a full one; the words, not the clock."""
+    command = ["-m", "minidqn.train", *SMALL, "--no-images", "--out"]
+    cache = {"NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    first = process(*command, tmp_path / "a", **cache)
+    assert re.fullmatch(r"compiling kernels, once \.\.\. \d+\.\d s\n", first.stderr)
+    second = process(*command, tmp_path / "b", **cache)
+    assert second.stderr == ""
+    assert second.stdout.startswith(first.stdout.split(" in ")[0])
+
+
+def test_a_reader_that_goes_away(tmp_path):
+    code = "from minidqn import cli\ncli.run(lambda: [print('x' * 80) for _ in range(10**5)])"
+    pipe = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    pipe.stdout.readline()
+    pipe.stdout.close()
+    assert pipe.stderr.read() == b""
+    assert pipe.wait(timeout=60) == 141
+    pipe.stderr.close()
+
+
+def test_ctrl_c_is_one_line():
+    code = "from minidqn import cli\ndef main(): raise KeyboardInterrupt\ncli.run(main)"
+    result = process("-c", code)
+    assert (result.returncode, result.stderr) == (130, "\ninterrupted\n")
+
+
+def test_streams_are_independent_and_fixed():
+    """Written down, so that a change that would change every run is seen."""
+    streams = Settings(seed=3).streams()
+    assert streams._fields == ("game", "exploration", "replay", "weights", "test")
+    draws = [int(stream.integers(1000)) for stream in streams]
+    expected = [
+        int(np.random.default_rng(seed).integers(1000))
+        for seed in np.random.SeedSequence(3).spawn(5)
+    ]
+    assert draws == expected
+    assert len(set(draws)) == 5
