@@ -93,7 +93,13 @@ class Progress:
         self.shown = -1.0
 
     def show(self, record):
-        """Take note of a `Record`, and show it if it is time to."""
+        """Take note of a `Record` and show it, if it is time to.
+
+        Parameters
+        ----------
+        record : Record
+            The epoch's, from ``training``.
+        """
         if record.wins is not None:
             self.evaluated = record
         last = record.epoch == self.epochs

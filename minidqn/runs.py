@@ -184,7 +184,7 @@ class MetricsWriter:
         self._csv.writerow(Record._fields)
 
     def write(self, record):
-        """Add a `Record` at the end."""
+        """Add `record`, a `Record`, at the end."""
         self._csv.writerow(record._replace(seconds=f"{record.seconds:.3f}"))
         self._file.flush()
 
@@ -262,19 +262,19 @@ def read_config(folder):
 
 
 def holds_run(folder):
-    """Whether the folder holds a run, or the beginnings of one."""
+    """Whether `folder` holds a run, or the beginnings of one."""
     return any((folder / name).exists() for name in (CONFIG, METRICS, WEIGHTS))
 
 
 def clear(folder):
-    """Remove the files of a run, and nothing else, from its folder."""
+    """Remove the files of a run, and nothing else, from its `folder`."""
     for name in (CONFIG, METRICS, WEIGHTS, CURVE, GIF):
         (folder / name).unlink(missing_ok=True)
     remove_images(folder)
 
 
 def remove_images(folder):
-    """Remove 000.png, 001.png, ... from the folder's pictures, and nothing else."""
+    """Remove 000.png, 001.png, ... from the pictures of `folder`, and nothing else."""
     for path in (folder / IMAGES).glob("*.png"):
         if re.fullmatch(r"\d{3,}\.png", path.name):
             path.unlink()
