@@ -117,6 +117,16 @@ def test_a_wrong_gradient_is_seen(mistake, rng, monkeypatch):
     assert max(check.error for check in report.values()) > 5e-4
 
 
+def test_swapped_outputs_are_seen(rng, monkeypatch):
+    """A sum of outputs, unweighted, would be the same with its outputs swapped."""
+    backward = Dense.backward
+    monkeypatch.setattr(
+        Dense, "backward", lambda layer, g, wanted=True: backward(layer, g[:, ::-1], wanted)
+    )
+    report = check_gradients(network(Dense(3, input_shape=(4,))), rng.random((5, 4)), rng)
+    assert max(check.error for check in report.values()) > 0.1
+
+
 def test_gradient_check_leaves_out_kinks_only():
     """|x| by two ReLUs has one kink, at 0."""
     model = network(Dense(2, "relu", input_shape=(1,)), Dense(1))

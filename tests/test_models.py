@@ -87,6 +87,19 @@ def test_train_on_batch_is_one_step_of_the_formulas(model, states, rng):
     np.testing.assert_allclose(model.parameters[clear], expected[clear], atol=1e-6)
 
 
+def test_targets_may_be_made_in_place(model, states):
+    """What make_targets does to the outputs it is given does not change the prediction."""
+    other = q_network(6, np.random.default_rng(0))
+    goal = np.zeros((5, 3), np.float32)
+
+    def in_place(outputs):
+        outputs[:] = goal
+        return outputs
+
+    assert model.bootstrap_on_batch(states, in_place) == other.train_on_batch(states, goal) > 0
+    assert weights_equal(model, other)
+
+
 def test_sgd_learns_a_line(rng):
     model = Sequential([Dense(1, input_shape=(2,))], rng=rng)
     model.compile(SGD(0.1), "mse")
@@ -245,6 +258,23 @@ def _too_short(path, model):
             archive.writestr(f"{name}.npy", magic + header)
 
 
+def _too_long(path, model):
+    """Bytes behind the last number of an array."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, weight in model.named_weights().items():
+            with archive.open(f"{name}.npy", "w") as stream:
+                np.lib.format.write_array(stream, weight)
+                stream.write(b"more")
+
+
+def _turned(path, model):
+    """As many numbers as there should be, in another shape."""
+    arrays = model.named_weights()
+    arrays["dense/kernel"] = arrays["dense/kernel"].T
+    with open(path, "wb") as file:
+        np.savez(file, **arrays)
+
+
 def _text(path, model):
     path.write_text("no archive at all")
 
@@ -253,7 +283,7 @@ def _text(path, model):
     "damage",
     [
         _truncate, _cut_in_the_middle, _flip_a_bit, _pickled, _other_shape, _other_dtype,
-        _other_keys, _forged_size, _too_short, _text,
+        _other_keys, _forged_size, _too_short, _too_long, _turned, _text,
     ],
 )  # fmt: skip
 def test_bad_weights_files_are_refused(damage, model, tmp_path):
