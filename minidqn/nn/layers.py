@@ -4,33 +4,29 @@ Between layers, images are channels last, (N, H, W, C), and flat vectors are
 (N, D). A layer keeps the input and the output of its last ``forward`` for the
 ``backward`` that follows, and owns no memory for its weights: `Sequential` lays
 all weights of a network end to end and hands each layer its views (``bind``).
+What a layer returns is in buffers that it makes once and uses again: it is good
+until the layer's next call, and ``backward`` may overwrite the gradient it gets.
 
-A layer computes in the dtype of its weights: float32 runs the compiled
-``kernels``, every other dtype the NumPy definition in ``convolution``.
+A layer computes in the dtype of its input, which is that of its weights: float32
+runs the compiled ``kernels``, float64 the NumPy definition in ``convolution``.
 
 In formulas x is a layer's input, y its output, w its kernel, b its bias and g
 the gradient of the loss with respect to y.
 """
 
+import copy
 import math
-import operator
 
 import numpy as np
 
+from minidqn.checks import whole
 from minidqn.nn import convolution, kernels
 
 __all__ = ["Conv2D", "Dense", "Flatten", "Layer"]
 
 
-def _count(name, value):
-    """`value` as an int, if it is a whole number above 0."""
-    try:
-        count = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name} is {value!r}; expected a whole number") from None
-    if count < 1:
-        raise ValueError(f"{name} is {value!r}; expected at least 1")
-    return count
+FEW = 2
+"""Samples up to which a dense layer is faster without BLAS."""
 
 
 class Layer:
@@ -56,12 +52,27 @@ class Layer:
 
     def __init__(self, input_shape=None):
         if input_shape is not None:
-            input_shape = tuple(_count("input_shape", length) for length in input_shape)
+            if np.ndim(input_shape) != 1:
+                raise ValueError(f"input_shape is {input_shape!r}; expected (C, H, W) or (D,)")
+            input_shape = tuple(whole("input_shape", length) for length in input_shape)
             if len(input_shape) not in (1, 3):
                 raise ValueError(f"input_shape is {input_shape}; expected (C, H, W) or (D,)")
         self.input_shape = input_shape
         self.output_shape = None
         self.name = None
+        self.buffers = kernels.Buffers()
+
+    def replica(self):
+        """A layer like this one with buffers of its own, to be bound.
+
+        Returns
+        -------
+        Layer
+            For another thread, or another dtype.
+        """
+        other = copy.copy(self)
+        other.buffers = kernels.Buffers()
+        return other
 
     def build(self, shape):
         """Learn the `shape` of one input sample, and set what follows from it.
@@ -88,7 +99,13 @@ class Layer:
         """
 
     def initialize(self, rng):
-        """Give the weights their first values, drawn from the Generator `rng`."""
+        """Give the weights their first values.
+
+        Parameters
+        ----------
+        rng : numpy.random.Generator
+            Where they are drawn from.
+        """
 
     def forward(self, x):
         """Output of this layer.
@@ -156,13 +173,20 @@ class _WeightedLayer(Layer):
 
     def _through_relu(self, g):
         """Gradient before the activation: g where y > 0, else 0 (also at the kink)."""
-        return np.where(self.y > 0, g, g.dtype.type(0)) if self.relu else g
+        if not self.relu:
+            return g
+        if g.dtype == np.float32:
+            return kernels.relu_gradient(g, self.y)
+        return np.where(self.y > 0, g, 0)
 
 
 class Conv2D(_WeightedLayer):
     """Convolution over images: "valid" padding, stride 1.
 
     ``y[n,i,j,o] = activation(b[o] + sum over u,v,c of x[n,i+u,j+v,c] * w[u,v,c,o])``
+
+    Backward, with g past the activation already: dw and db by
+    ``kernel_gradient``, dx by ``input_gradient`` of ``minidqn.nn.convolution``.
 
     Parameters
     ----------
@@ -187,9 +211,9 @@ class Conv2D(_WeightedLayer):
 
     def __init__(self, filters, kernel_size, activation=None, input_shape=None):
         super().__init__(activation, input_shape)
-        self.filters = _count("filters", filters)
+        self.filters = whole("filters", filters)
         sides = kernel_size if np.ndim(kernel_size) else (kernel_size, kernel_size)
-        self.kernel_size = tuple(_count("kernel_size", side) for side in sides)
+        self.kernel_size = tuple(whole("kernel_size", side) for side in sides)
         if len(self.kernel_size) != 2:
             raise ValueError(f"kernel_size is {kernel_size!r}; expected an int or a pair of ints")
 
@@ -208,10 +232,17 @@ class Conv2D(_WeightedLayer):
             "kernel": (kh, kw, channels, self.filters),
             "bias": (self.filters,),
         }
+        self.convolution = kernels.Convolution(shape, self.weight_shapes["kernel"])
+
+    def replica(self):
+        other = super().replica()
+        other.convolution = kernels.Convolution(self.convolution.image, self.kernel.shape)
+        return other
 
     def forward(self, x):
         if x.dtype == np.float32:
-            y = kernels.convolve(x, self.kernel, self.bias, relu=self.relu)
+            y = self.buffers.get("y", (len(x), *self.output_shape))
+            self.convolution.convolve(x, self.kernel, self.bias, self.relu, y)
         else:
             y = convolution.convolve(x, self.kernel, self.bias)
             if self.relu:
@@ -220,14 +251,26 @@ class Conv2D(_WeightedLayer):
         return y
 
     def backward(self, g, wants_input_gradient=True):
-        library = kernels if g.dtype == np.float32 else convolution
         g = self._through_relu(g)
-        self.kernel_gradient[...], self.bias_gradient[...] = library.kernel_gradient(self.x, g)
-        return library.input_gradient(g, self.kernel) if wants_input_gradient else None
+        if g.dtype == np.float32:
+            self.convolution.kernel_gradient(self.x, g, self.kernel_gradient, self.bias_gradient)
+            if wants_input_gradient:
+                dx = self.buffers.get("dx", self.x.shape)
+                self.convolution.input_gradient(g, self.kernel, dx)
+                return dx
+        else:
+            dkernel, dbias = convolution.kernel_gradient(self.x, g)
+            self.kernel_gradient[...], self.bias_gradient[...] = dkernel, dbias
+            if wants_input_gradient:
+                return convolution.input_gradient(g, self.kernel)
+        return None
 
 
 class Dense(_WeightedLayer):
     """Every output a weighted sum of every input: ``y = activation(x @ w + b)``.
+
+    Backward, with g past the activation already: ``dw = x.T @ g``,
+    ``db = sum of g over the batch``, ``dx = g @ w.T``.
 
     Parameters
     ----------
@@ -250,7 +293,7 @@ class Dense(_WeightedLayer):
 
     def __init__(self, units, activation=None, input_shape=None):
         super().__init__(activation, input_shape)
-        self.units = _count("units", units)
+        self.units = whole("units", units)
 
     def build(self, shape):
         if len(shape) != 1:
@@ -261,18 +304,29 @@ class Dense(_WeightedLayer):
         self.weight_shapes = {"kernel": (shape[0], self.units), "bias": (self.units,)}
 
     def forward(self, x):
-        y = x @ self.kernel
-        y += self.bias
-        if self.relu:
-            np.maximum(y, 0, out=y)
+        if x.dtype == np.float32:
+            y = self.buffers.get("y", (len(x), self.units))
+            if len(x) <= FEW:
+                kernels.dense_rows(x, self.kernel, self.bias, self.relu, y)
+            else:
+                np.dot(x, self.kernel, out=y)
+                kernels.add_bias(y, self.bias, self.relu)
+        else:
+            y = x @ self.kernel + self.bias
+            if self.relu:
+                y = np.maximum(y, 0)
         self.x, self.y = x, y
         return y
 
     def backward(self, g, wants_input_gradient=True):
         g = self._through_relu(g)
-        np.matmul(self.x.T, g, out=self.kernel_gradient)
+        np.dot(self.x.T, g, out=self.kernel_gradient)
         np.sum(g, axis=0, out=self.bias_gradient)
-        return g @ self.kernel.T if wants_input_gradient else None
+        if not wants_input_gradient:
+            return None
+        if g.dtype == np.float32:
+            return np.dot(g, self.kernel.T, out=self.buffers.get("dx", self.x.shape))
+        return g @ self.kernel.T
 
 
 class Flatten(Layer):

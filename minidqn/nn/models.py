@@ -2,13 +2,24 @@
 
 import copy
 import math
+import weakref
 
 import numpy as np
 
-from minidqn.nn import losses, storage
+from minidqn import storage
+from minidqn.checks import finite, generator, whole
+from minidqn.nn import losses
+from minidqn.nn.kernels import aligned
 from minidqn.nn.layers import Layer
+from minidqn.nn.threads import Crew, available_cores, single_threaded_blas
 
 __all__ = ["Sequential"]
+
+SHARD = 64
+"""Samples in a shard, at most: a batch is cut into as few as possible, of equal size.
+
+The cut depends on the batch alone, so that the sums of the gradients, and with
+them every bit of the weights, are the same for any number of threads."""
 
 
 class Sequential:
@@ -24,6 +35,9 @@ class Sequential:
         Added one after the other.
     rng : numpy.random.Generator, optional
         Draws the first weights; fresh entropy by default.
+    threads : int, optional
+        How many threads share a batch; as many as this process has cores by
+        default. The results do not depend on it.
 
     Attributes
     ----------
@@ -49,10 +63,11 @@ class Sequential:
     True
     """
 
-    def __init__(self, layers=(), rng=None):
-        if rng is not None and not isinstance(rng, np.random.Generator):
-            raise TypeError(f"rng is {rng!r}; expected a numpy.random.Generator or None")
-        self._rng = np.random.default_rng() if rng is None else rng
+    def __init__(self, layers=(), rng=None, threads=None):
+        self._rng = generator(rng)
+        self.threads = available_cores() if threads is None else whole("threads", threads)
+        self._crew = Crew(self.threads)
+        weakref.finalize(self, self._crew.close)
         self.layers = []
         self.input_shape = None  # of one state, as it comes in
         self.optimizer = self.loss = None
@@ -100,39 +115,45 @@ class Sequential:
                     f"expected {_channels_first_shape(previous)}, the output of the layer before"
                 )
             layer.build(previous)
+        weights = self.get_weights()
+        try:
+            self.layers.append(layer)
+            self._bind(weights)
+        except MemoryError:
+            self.layers.pop()
+            raise
         layer.name = self._free_name(type(layer).__name__.lower())
-        self.layers.append(layer)
-        self._bind(self.get_weights())
         layer.initialize(self._rng)
         self.optimizer = self.loss = None
 
     def _free_name(self, kind):
         """A name such as dense, dense_1 or dense_2, as in Keras."""
-        count = sum(type(layer).__name__.lower() == kind for layer in self.layers)
+        count = sum(type(layer).__name__.lower() == kind for layer in self.layers[:-1])
         return f"{kind}_{count}" if count else kind
 
     def _bind(self, weights, dtype=np.float32):
-        """Lay all weights end to end in new arrays, and give the layers their views.
+        """Lay all weights end to end in a new array, and give the layers their views.
 
         The first weights get the values `weights`, the others none yet.
         """
         shapes = [shape for layer in self.layers for shape in layer.weight_shapes.values()]
-        sizes = [math.prod(shape) for shape in shapes]
-        self.parameters = np.empty(sum(sizes), dtype)
-        self.gradients = np.zeros(sum(sizes), dtype)
-
-        def views(flat):
-            pieces = np.split(flat, np.cumsum(sizes))  # and one empty piece at the end
-            return [piece.reshape(shape) for piece, shape in zip(pieces, shapes, strict=False)]
-
-        self._weights, self._gradients = views(self.parameters), views(self.gradients)
+        size = sum(math.prod(shape) for shape in shapes)
+        self.parameters = aligned(size, dtype)
+        self._weights = _views(self.parameters, shapes)
         for view, values in zip(self._weights, weights, strict=False):
             view[...] = values
-        first = 0
-        for layer in self.layers:
-            last = first + len(layer.weight_shapes)
-            layer.bind(self._weights[first:last], self._gradients[first:last])
-            first = last
+        self._shards = [_Shard(self.layers, self._weights, aligned(size, dtype))]
+        self.gradients = self._shards[0].gradients
+        self._gradients = _views(self.gradients, shapes)
+
+    def _cut(self, count):
+        """Where the shards of `count` samples end, and at least as many shards."""
+        shards = max(1, -(-count // SHARD))
+        while len(self._shards) < shards:
+            replicas = [layer.replica() for layer in self.layers]
+            gradients = aligned(self.parameters.size, self.parameters.dtype)
+            self._shards.append(_Shard(replicas, self._weights, gradients))
+        return [count * shard // shards for shard in range(shards + 1)]
 
     def _built(self):
         """This network, if it has any layers."""
@@ -157,7 +178,8 @@ class Sequential:
         ValueError
             If there are no layers or no such loss.
         """
-        if not (hasattr(optimizer, "update") and hasattr(optimizer, "build")):
+        fits = hasattr(optimizer, "update") and hasattr(optimizer, "build")
+        if not fits or isinstance(optimizer, type):
             raise TypeError(f"optimizer is {optimizer!r}; expected one such as RMSprop()")
         loss = losses.get(loss)
         optimizer.build(self._built().parameters)
@@ -184,9 +206,22 @@ class Sequential:
             If `states` are not numbers.
         """
         x = self._checked(states)
-        for layer in self.layers:
-            x = layer.forward(x)
-        return x
+        outputs = np.empty((len(x), *self.output_shape), x.dtype)
+        self._forward(x, outputs)
+        return outputs
+
+    def _forward(self, x, outputs):
+        """Send the shards of x through the layers, side by side."""
+        if len(x) <= SHARD:
+            outputs[...] = self._shards[0].forward(x)
+            return
+        ends = self._cut(len(x))
+
+        def task(shard):
+            part = slice(ends[shard], ends[shard + 1])
+            outputs[part] = self._shards[shard].forward(x[part])
+
+        self._crew.run(task, len(ends) - 1)
 
     def backward(self, gradient, wants_input_gradient=True):
         """Gradient of the loss by every weight, for the last ``forward``.
@@ -204,27 +239,44 @@ class Sequential:
             Gradient of the loss with respect to the states, if wanted. The
             gradients of the weights are in ``gradients``.
         """
-        for layer in reversed(self.layers):
-            wanted = wants_input_gradient or layer is not self.layers[0]
-            gradient = layer.backward(gradient, wanted)
+        gradient = np.array(gradient, self.parameters.dtype)  # the layers may overwrite it
+        if gradient.shape[1:] != self.output_shape:
+            raise ValueError(
+                f"gradient has shape {gradient.shape}; expected (N, *{self.output_shape})"
+            )
+        ends = self._cut(len(gradient))
+        parts = [None] * (len(ends) - 1)
+
+        def task(shard):
+            part = gradient[ends[shard] : ends[shard + 1]]
+            parts[shard] = self._shards[shard].backward(part, wants_input_gradient)
+
+        self._crew.run(task, len(parts))
+        for shard in self._shards[1 : len(parts)]:
+            self.gradients += shard.gradients
         if not wants_input_gradient:
             return None
-        return np.moveaxis(gradient, -1, 1) if gradient.ndim == 4 else gradient
+        whole = np.concatenate(parts)
+        return np.moveaxis(whole, -1, 1) if whole.ndim == 4 else whole
 
-    def _checked(self, states, name="states"):
+    def _checked(self, states):
         """`states` as the first layer takes them, if they are what they should be."""
         self._built()
-        states = np.asarray(states)
+        try:
+            states = np.asarray(states)
+        except ValueError:
+            raise ValueError("states is ragged; expected an array of one shape") from None
         if states.ndim == 0 or states.shape[1:] != self.input_shape:
             wanted = ", ".join(map(str, self.input_shape))
-            raise ValueError(f"{name} has shape {states.shape}; expected (N, {wanted})")
+            raise ValueError(f"states has shape {states.shape}; expected (N, {wanted})")
         if states.dtype.kind not in "fiub":
-            raise TypeError(f"{name} has dtype {states.dtype}; expected numbers")
-        if not np.isfinite(states).all():
-            raise ValueError(f"{name} holds NaN or infinity; expected finite numbers")
+            raise TypeError(f"states has dtype {states.dtype}; expected numbers")
         if states.ndim == 4:
-            states = np.moveaxis(states, 1, -1)
-        return np.ascontiguousarray(states, self.parameters.dtype)
+            states = states.transpose(0, 2, 3, 1)
+        with np.errstate(over="ignore"):
+            x = np.ascontiguousarray(states, self.parameters.dtype)
+        finite("states", x)
+        return x
 
     def predict(self, states, batch_size=128):
         """Output of the network for any number of states.
@@ -239,22 +291,23 @@ class Sequential:
         Returns
         -------
         ndarray [shape=(N, ...)]
-            A new array, float32.
+            A new array, in the dtype of the weights: float32.
 
         Raises
         ------
         ValueError
-            If the shape is wrong, a number is not finite, or there are no layers.
+            If the shape is wrong, a number is not finite, batch_size is below 1,
+            or there are no layers.
         TypeError
-            If `states` are not numbers.
+            If `states` are not numbers, or batch_size is not a whole number.
         """
         x = self._checked(states)
+        batch_size = whole("batch_size", batch_size)
         outputs = np.empty((len(x), *self.output_shape), x.dtype)
-        for first in range(0, len(x), batch_size):
-            piece = x[first : first + batch_size]
-            for layer in self.layers:
-                piece = layer.forward(piece)
-            outputs[first : first + batch_size] = piece
+        with single_threaded_blas():
+            for first in range(0, len(x), batch_size):
+                part = slice(first, first + batch_size)
+                self._forward(x[part], outputs[part])
         return outputs
 
     def train_on_batch(self, states, targets):
@@ -314,7 +367,11 @@ class Sequential:
         """
         if self._built().optimizer is None:
             raise ValueError("the network is not compiled; expected compile() before training")
-        outputs = self.forward(states)
+        with single_threaded_blas():
+            return self._learn(self.forward(states), make_targets)
+
+    def _learn(self, outputs, make_targets):
+        """The rest of a learning step, after its forward."""
         if len(outputs) == 0:
             raise ValueError("states has shape (0, ...); expected at least one sample")
         targets = np.asarray(make_targets(outputs.copy()))
@@ -345,15 +402,33 @@ class Sequential:
         ValueError
             If there are no layers.
         TypeError
-            If `dtype` is not a float dtype.
+            If `dtype` is another.
         """
         dtype = np.dtype(dtype)
-        if dtype.kind != "f":
+        if dtype not in (np.float32, np.float64):
             raise TypeError(f"dtype is {dtype}; expected float32 or float64")
-        other = copy.deepcopy(self._built())
-        other.optimizer = other.loss = None
+        other = Sequential(rng=copy.deepcopy(self._rng), threads=self.threads)
+        other.layers = [layer.replica() for layer in self._built().layers]
+        other.input_shape = self.input_shape
         other._bind(self.get_weights(), dtype)
         return other
+
+    def __deepcopy__(self, memo):
+        """A copy that shares nothing, compiled as this network is: a target network, say."""
+        other = self._built().astype(self.parameters.dtype)
+        if self.optimizer is not None:
+            other.optimizer, other.loss = copy.copy(self.optimizer), copy.deepcopy(self.loss, memo)
+            state = {
+                name: value.copy()
+                for name, value in vars(self.optimizer).items()
+                if isinstance(value, np.ndarray) and value is not self.parameters
+            }
+            other.optimizer.build(other.parameters)
+            vars(other.optimizer).update(state)
+        return other
+
+    def __reduce__(self):
+        raise TypeError("a network is not pickled; use save_weights and load_weights")
 
     def count_params(self):
         """How many weights there are, kernels and biases, as an int."""
@@ -366,6 +441,11 @@ class Sequential:
         ----------
         print_fn : callable
             Called with each line.
+
+        Raises
+        ------
+        ValueError
+            If there are no layers.
         """
         print_fn(f"{'layer':<12}{'output, channels last':<24}{'weights':>10}")
         for layer in self._built().layers:
@@ -425,6 +505,8 @@ class Sequential:
             If an array does not hold numbers. In either case no weight has changed.
         """
         named = self.named_weights()
+        if not isinstance(weights, (list, tuple)):
+            raise TypeError(f"weights is {type(weights).__name__}; expected a list of arrays")
         arrays = [np.asarray(array) for array in weights]
         if len(arrays) != len(named):
             raise ValueError(f"weights holds {len(arrays)} arrays; expected {len(named)}")
@@ -465,10 +547,56 @@ class Sequential:
         OSError
             If it cannot be read.
         ValueError
-            If it is damaged, or not of a network such as this one; then no
-            weight has changed.
+            If it is damaged, not of a network such as this one, or holds numbers
+            that are not finite; then no weight has changed.
         """
-        self.set_weights(storage.read_arrays(path, self.named_weights()).values())
+        arrays = storage.read_arrays(path, self.named_weights())
+        for name, array in arrays.items():
+            finite(f"{path}: {name}", array)
+        self.set_weights(list(arrays.values()))
+
+
+class _Shard:
+    """The layers of a network at work on one part of a batch, with gradients of their own.
+
+    Parameters
+    ----------
+    layers : list of Layer
+        Used by this shard only.
+    weights : list of ndarray
+        Shared by all shards.
+    gradients : ndarray [shape=(P,)]
+        Where the gradients of this part go.
+    """
+
+    def __init__(self, layers, weights, gradients):
+        self.layers, self.gradients = layers, gradients
+        views = _views(gradients, [weight.shape for weight in weights])
+        first = 0
+        for layer in layers:
+            last = first + len(layer.weight_shapes)
+            layer.bind(weights[first:last], views[first:last])
+            first = last
+
+    def forward(self, x):
+        """Through all layers, first to last."""
+        for layer in self.layers:
+            x = layer.forward(x)
+        return x
+
+    def backward(self, g, wants_input_gradient):
+        """Back through all layers, last to first."""
+        for layer in reversed(self.layers):
+            wanted = wants_input_gradient or layer is not self.layers[0]
+            g = layer.backward(g, wanted)
+        return g
+
+
+def _views(flat, shapes):
+    """Arrays of these shapes, end to end in a flat one."""
+    ends = np.cumsum([math.prod(shape) for shape in shapes], dtype=int)
+    pieces = np.split(flat, ends)  # and one empty piece at the end
+    return [piece.reshape(shape) for piece, shape in zip(pieces, shapes, strict=False)]
 
 
 def _channels_last_shape(shape):

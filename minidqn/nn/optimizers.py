@@ -6,23 +6,53 @@ done in the dtype of the parameters; all hyperparameters are rounded to it
 first.
 """
 
-import math
-
 import numpy as np
 
-from minidqn.nn.kernels import compiled
+from minidqn.checks import number
+from minidqn.nn.kernels import aligned, compiled
 
 __all__ = ["SGD", "RMSprop"]
 
 
-def _positive(name, value):
-    """`value` as a float, if it is a finite number above 0."""
-    if not (isinstance(value, (int, float, np.number)) and 0 < value < math.inf):
-        raise ValueError(f"{name} is {value!r}; expected a finite number above 0")
-    return float(value)
+class _Optimizer:
+    """What both rules share: they are built for the parameters of one network."""
+
+    def __init__(self, learning_rate):
+        self.learning_rate = number("learning_rate", learning_rate, "(0, inf)")
+        self._parameters = None
+
+    def build(self, parameters):
+        """Start afresh, for the parameters of a network.
+
+        Parameters
+        ----------
+        parameters : ndarray [shape=(P,)]
+            The array that will be updated, and no other will be.
+
+        Raises
+        ------
+        ValueError
+            If a hyperparameter becomes 0 or infinite in its dtype.
+        """
+        kind = parameters.dtype.type
+        for name in ("learning_rate", "epsilon"):
+            value = getattr(self, name, 1.0)
+            with np.errstate(over="ignore"):
+                if not 0 < kind(value) < np.inf:
+                    raise ValueError(f"{name} is {value}; expected one that {kind.__name__} holds")
+        self._parameters = parameters
+
+    def _check(self, parameters, gradients):
+        if parameters is not self._parameters:
+            raise ValueError(f"this {type(self).__name__} was built for another network's weights")
+        if gradients.shape != parameters.shape or gradients.dtype != parameters.dtype:
+            raise ValueError(
+                f"gradients has shape {gradients.shape}, {gradients.dtype}; "
+                f"expected {parameters.shape}, {parameters.dtype}"
+            )
 
 
-class SGD:
+class SGD(_Optimizer):
     """Stochastic gradient descent: ``w -= learning_rate * g``.
 
     Parameters
@@ -32,7 +62,7 @@ class SGD:
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         If learning_rate is not a finite number above 0.
 
     References
@@ -41,10 +71,7 @@ class SGD:
     """
 
     def __init__(self, learning_rate=0.01):
-        self.learning_rate = _positive("learning_rate", learning_rate)
-
-    def build(self, parameters):
-        """Make the state for a network's `parameters`; SGD needs none."""
+        super().__init__(learning_rate)
 
     def update(self, parameters, gradients):
         """Change `parameters` in place, one step against `gradients`.
@@ -53,7 +80,13 @@ class SGD:
         ----------
         parameters, gradients : ndarray [shape=(P,)]
             All of a network's weights, and the gradient of the loss by each.
+
+        Raises
+        ------
+        ValueError
+            If it was not built for these parameters.
         """
+        self._check(parameters, gradients)
         _sgd(parameters, gradients, parameters.dtype.type(self.learning_rate))
 
 
@@ -63,7 +96,7 @@ def _sgd(w, g, learning_rate):
         w[p] -= learning_rate * g[p]
 
 
-class RMSprop:
+class RMSprop(_Optimizer):
     """Steps divided by a running root mean square of each weight's gradient.
 
     ``v = rho * v + (1 - rho) * g**2``
@@ -85,7 +118,7 @@ class RMSprop:
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         If learning_rate or epsilon is not a finite number above 0, or rho is
         outside [0, 1).
 
@@ -96,16 +129,14 @@ class RMSprop:
     """
 
     def __init__(self, learning_rate=0.001, rho=0.9, epsilon=1e-8):
-        self.learning_rate = _positive("learning_rate", learning_rate)
-        if not (isinstance(rho, (int, float, np.number)) and 0 <= rho < 1):
-            raise ValueError(f"rho is {rho!r}; expected a number in [0, 1)")
-        self.rho = float(rho)
-        self.epsilon = _positive("epsilon", epsilon)
+        super().__init__(learning_rate)
+        self.rho = number("rho", rho, "[0, 1)")
+        self.epsilon = number("epsilon", epsilon, "(0, inf)")
         self.mean_square = None
 
     def build(self, parameters):
-        """Start the mean square at 0 for a network's `parameters` [shape=(P,)]."""
-        self.mean_square = np.zeros_like(parameters)
+        super().build(parameters)
+        self.mean_square = aligned(parameters.size, parameters.dtype)
 
     def update(self, parameters, gradients):
         """Change `parameters` in place, one step against `gradients`.
@@ -114,16 +145,22 @@ class RMSprop:
         ----------
         parameters, gradients : ndarray [shape=(P,)]
             All of a network's weights, and the gradient of the loss by each.
+
+        Raises
+        ------
+        ValueError
+            If it was not built for these parameters.
         """
-        number = parameters.dtype.type
+        self._check(parameters, gradients)
+        kind = parameters.dtype.type
         _rmsprop(
             parameters,
             self.mean_square,
             gradients,
-            number(self.learning_rate),
-            number(self.rho),
-            number(1 - self.rho),
-            number(self.epsilon),
+            kind(self.learning_rate),
+            kind(self.rho),
+            kind(1 - self.rho),
+            kind(self.epsilon),
         )
 
 

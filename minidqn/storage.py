@@ -123,10 +123,12 @@ def _read_array(archive, name, like):
         if version != (1, 0):
             raise ValueError(f"{name} is in .npy format {version}; expected (1, 0)")
         shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(stream)
-        if shape != like.shape or dtype != like.dtype or (fortran_order and len(shape) > 1):
+        if shape != like.shape or dtype != like.dtype:
             raise ValueError(
                 f"{name} is {dtype} of shape {shape}; expected {like.dtype} of shape {like.shape}"
             )
+        if fortran_order and len(shape) > 1:
+            raise ValueError(f"{name} is in Fortran order; expected C order")
         data = stream.read(like.nbytes + 1)
         if len(data) != like.nbytes:
             raise ValueError(f"{name} has the wrong length; expected {like.nbytes} bytes")

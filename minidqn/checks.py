@@ -1,0 +1,129 @@
+"""Arguments that are what they should be, or one line that says what they are."""
+
+import math
+import numbers
+import operator
+
+import numpy as np
+
+__all__ = ["generator", "number", "whole"]
+
+
+def whole(name, value, least=1, why=""):
+    """A whole number of at least `least`.
+
+    Parameters
+    ----------
+    name : str
+        What it is called, for the message.
+    value : object
+        What it should be.
+    least : int
+        The smallest that is allowed.
+    why : str
+        Added to the message if it is smaller.
+
+    Returns
+    -------
+    int
+        `value`.
+
+    Raises
+    ------
+    TypeError
+        If it is not a whole number.
+    ValueError
+        If it is below `least`.
+    """
+    try:
+        count = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} is {value!r}; expected a whole number") from None
+    if isinstance(value, bool):
+        raise TypeError(f"{name} is {value!r}; expected a whole number")
+    if count < least:
+        raise ValueError(f"{name} is {value}; expected at least {least}{why}")
+    return count
+
+
+def number(name, value, inside):
+    """A real number inside an interval.
+
+    Parameters
+    ----------
+    name : str
+        What it is called, for the message.
+    value : object
+        What it should be.
+    inside : str
+        The interval: "[0, 1]", "[0, 1)" or "(0, inf)".
+
+    Returns
+    -------
+    float
+        `value`.
+
+    Raises
+    ------
+    TypeError
+        If it is not a number.
+    ValueError
+        If it is outside the interval, or NaN.
+    """
+    if isinstance(value, bool) or not isinstance(value, (numbers.Real, np.number)):
+        raise TypeError(f"{name} is {value!r}; expected a number in {inside}")
+    low, high = inside[1:-1].split(", ")
+    above = value >= float(low) if inside[0] == "[" else value > float(low)
+    below = value <= float(high) if inside[-1] == "]" else value < float(high)
+    if not (above and below):
+        raise ValueError(f"{name} is {value}; expected a number in {inside}")
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError(f"{name} is too large; expected a number in {inside}") from None
+
+
+def generator(rng):
+    """A random generator: `rng` itself, or one with fresh entropy if it is None.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator or None
+        What it should be.
+
+    Returns
+    -------
+    numpy.random.Generator
+        Where to draw from.
+
+    Raises
+    ------
+    TypeError
+        If it is neither.
+    """
+    if rng is None:
+        return np.random.default_rng()
+    if not isinstance(rng, np.random.Generator):
+        raise TypeError(f"rng is {rng!r}; expected a numpy.random.Generator or None")
+    return rng
+
+
+def finite(name, array):
+    """Refuse an array that holds NaN or infinity.
+
+    Parameters
+    ----------
+    name : str
+        What it is called, for the message.
+    array : ndarray, float, C-contiguous
+        What it should be.
+
+    Raises
+    ------
+    ValueError
+        If a number is not finite.
+    """
+    flat = array.reshape(-1)
+    # The sum of squares of finite numbers is finite unless it overflows: one fast pass.
+    if not math.isfinite(np.dot(flat, flat)) and not np.isfinite(flat).all():
+        raise ValueError(f"{name} holds NaN or infinity; expected finite numbers")
