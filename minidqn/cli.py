@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import io
 import os
 import shutil
 import sys
@@ -22,22 +23,35 @@ def run(main):
     """Run a command's `main` and exit with the status that it returns.
 
     Ctrl-C ends it with one line and status 130, a reader that went away (``|
-    head``) silently with status 141, as shells report these two.
+    head``) silently with status 141, as shells report these two; an output that
+    cannot be written to ends it with one line and status 1.
 
     Parameters
     ----------
     main : callable
         Takes nothing and returns an exit status.
     """
+    if sys.stdout is None:  # closed by whoever started us
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, for good
     try:
-        sys.exit(main())
+        status = main()
+        sys.stdout.flush()
+        sys.exit(status)
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
-        # Python flushes stdout once more as it ends; let that go nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         sys.exit(141)
+    except OSError as error:
+        _drop_output()
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _drop_output():
+    """Python flushes stdout once more as it ends; let that go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextlib.contextmanager
@@ -90,6 +104,7 @@ class Progress:
         self.stream = sys.stdout if stream is None else stream
         self.moving = self.stream.isatty() and os.environ.get("TERM") != "dumb"
         self.evaluated = None  # the last record with wins
+        self.first = None  # the first record with updates
         self.shown = -1.0
 
     def show(self, record):
@@ -104,16 +119,24 @@ class Progress:
             self.evaluated = record
         last = record.epoch == self.epochs
         if self.moving:
+            line = self._line(record)
             if last or record.seconds - self.shown >= self.REFRESH_SECONDS:
                 self.shown = record.seconds
                 width = shutil.get_terminal_size().columns - 1
-                self.stream.write("\r" + self._line(record)[:width].ljust(width))
-            if last:
-                self.stream.write("\n")
-            self.stream.flush()
+                self._write("\r" + line[:width].ljust(width) + ("\n" if last else ""))
         elif record.epoch % self.EVERY_EPOCHS == 0:
-            text = f"Epoch {record.epoch}, loss: {record.loss:.6f}, wins: {self._wins(record)}"
-            print(text, file=self.stream, flush=True)
+            wins = self._wins(record)
+            self._write(f"Epoch {record.epoch}, loss: {record.loss:.6f}, wins: {wins}\n")
+
+    def _write(self, text):
+        """Show some text; a run goes on when nobody can read along any more."""
+        try:
+            self.stream.write(text)
+            self.stream.flush()
+        except BrokenPipeError:
+            raise
+        except OSError:  # a full disk under a redirected output, say; `run` will tell
+            self.stream = io.StringIO()
 
     def _wins(self, record):
         """Such as 69/80, with the epoch it was measured in if that is not the record's."""
@@ -125,12 +148,16 @@ class Progress:
 
     def _line(self, record):
         """The moving line."""
-        done = record.epoch / self.epochs
-        bar = "#" * round(20 * done)
         wins = f"{self.evaluated.wins}/{self.evaluated.starts}" if self.evaluated else "-"
-        per_second = record.updates / max(record.seconds, 1e-9)
-        minutes, seconds = divmod(round(record.seconds * (1 / done - 1)), 60)
+        if self.first is None and record.updates:
+            self.first = record  # the epochs before it cost next to nothing
+        left, per_second = "-:--", 0.0
+        if self.first is not None and record.epoch > self.first.epoch:
+            seconds = record.seconds - self.first.seconds
+            per_second = (record.updates - self.first.updates) / max(seconds, 1e-9)
+            seconds *= (self.epochs - record.epoch) / (record.epoch - self.first.epoch)
+            left = f"{round(seconds) // 60}:{round(seconds) % 60:02d}"
         return (
-            f"epoch {record.epoch}/{self.epochs} [{bar:.<20}] loss {record.loss:.6f}  "
-            f"wins {wins}  {per_second:,.0f} updates/s  {minutes}:{seconds:02d} left"
+            f"epoch {record.epoch}/{self.epochs}  loss {record.loss:.6f}  wins {wins}  "
+            f"{per_second:,.0f} updates/s  {left} left"
         )

@@ -150,9 +150,9 @@ def q_table(model, grid_size=10):
     TypeError, ValueError
         If the network does not take such frames, or there is no such grid.
     """
-    rows = []
+    rows, places = [], starts(grid_size)
     for fruit_row in range(grid_size - 2):  # row by row, as all frames at once may not fit
-        frames = [draw(grid_size, fruit_row, *start) for start in starts(grid_size)]
+        frames = [draw(grid_size, fruit_row, *place) for place in places]
         rows.append(model.predict(np.stack(frames)))
     return np.reshape(rows, (grid_size - 2, grid_size, grid_size - 2, -1))
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from minidqn.checks import number
 from minidqn.fruit import ACTIONS, starts
 
 __all__ = ["q_star"]
@@ -35,8 +36,8 @@ def q_star(grid_size=10, gamma=0.8):
     Raises
     ------
     TypeError, ValueError
-        If grid_size is not a whole number of at least 3, or gamma is outside
-        [0, 1).
+        If grid_size is not a whole number of at least 3, or gamma is not a
+        number in [0, 1).
 
     References
     ----------
@@ -48,8 +49,7 @@ def q_star(grid_size=10, gamma=0.8):
     >>> q[7, 4, 4]  # one row to go, the fruit in column 4, the basket's centre in column 5
     array([ 1.,  1., -1.])
     """
-    if not 0 <= gamma < 1:
-        raise ValueError(f"gamma is {gamma!r}; expected a number in [0, 1)")
+    number("gamma", gamma, "[0, 1)")
     # The last column of every pair is the basket's centre; starts checks grid_size.
     fruit, basket = np.array(starts(grid_size)).T.reshape(2, grid_size, grid_size - 2)
     moved = [np.clip(basket + action, 1, grid_size - 2) for action in ACTIONS]

@@ -13,25 +13,44 @@ import operator
 
 import numpy as np
 
-__all__ = ["ACTIONS", "draw", "episode", "starts"]
+from minidqn.checks import generator, whole
+
+__all__ = ["ACTIONS", "draw", "episode", "one_of_the_actions", "starts"]
 
 ACTIONS = (-1, 0, 1)
 """Left, stay, right: columns that the basket moves in one step."""
 
+LEAST_GRID = 3
+"""Rows and columns of the smallest grid: the basket's width."""
 
-def _whole(name, value):
-    """`value` as an int, if it is a whole number."""
+
+def one_of_the_actions(action):
+    """An action of the game.
+
+    Parameters
+    ----------
+    action : object
+        What it should be.
+
+    Returns
+    -------
+    int
+        -1, 0 or 1.
+
+    Raises
+    ------
+    TypeError
+        If it is not a whole number.
+    ValueError
+        If it is another number.
+    """
     try:
-        return operator.index(value)
+        number = operator.index(action)
     except TypeError:
-        raise TypeError(f"{name} is {value!r}; expected a whole number") from None
-
-
-def _grid_size(grid_size):
-    """`grid_size` as an int, if a basket and a fall fit into such a grid."""
-    if _whole("grid_size", grid_size) < 3:
-        raise ValueError(f"grid_size is {grid_size!r}; expected at least 3, the basket's width")
-    return int(grid_size)
+        raise TypeError(f"action is {action!r}; expected one of {ACTIONS}") from None
+    if number not in ACTIONS:
+        raise ValueError(f"action is {action!r}; expected one of {ACTIONS}")
+    return number
 
 
 def starts(grid_size=10):
@@ -53,7 +72,7 @@ def starts(grid_size=10):
     TypeError, ValueError
         If grid_size is not a whole number of at least 3.
     """
-    grid_size = _grid_size(grid_size)
+    grid_size = whole("grid_size", grid_size, LEAST_GRID)
     return list(itertools.product(range(grid_size), range(1, grid_size - 1)))
 
 
@@ -122,11 +141,13 @@ def episode(grid_size=10, rng=None, start=None):
      [1 0 0 0 0]
      [1 1 1 0 0]] 1
     """
-    grid_size = _grid_size(grid_size)
+    grid_size = whole("grid_size", grid_size, LEAST_GRID)
     if start is None:
-        rng = np.random.default_rng() if rng is None else rng
+        rng = generator(rng)
         start = int(rng.integers(0, grid_size)), int(rng.integers(1, grid_size - 1))
-    fruit_column, basket = (_whole("start", place) for place in start)
+    if np.shape(start) != (2,):
+        raise ValueError(f"start is {start!r}; expected (fruit_column, basket)")
+    fruit_column, basket = (whole("start", place, least=0) for place in start)
     if not (0 <= fruit_column < grid_size and 1 <= basket <= grid_size - 2):
         raise ValueError(
             f"start is {start!r}; expected (fruit_column, basket) "
@@ -142,6 +163,4 @@ def _fall(grid_size, fruit_column, basket):
         if fruit_row == grid_size - 2:
             reward = 1 if abs(fruit_column - basket) <= 1 else -1
         action = yield draw(grid_size, fruit_row, fruit_column, basket), reward
-        if _whole("action", action) not in ACTIONS:
-            raise ValueError(f"action is {action!r}; expected one of {ACTIONS}")
-        basket = min(max(basket + int(action), 1), grid_size - 2)
+        basket = min(max(basket + one_of_the_actions(action), 1), grid_size - 2)

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from minidqn.nn.storage import atomic_write
+from minidqn.checks import number
+from minidqn.storage import atomic_write
 
 __all__ = ["save_curve", "save_gif", "save_img"]
 
-CELL = 24
-"""Pixels on the side of a grid cell."""
+SIDE = 240
+"""Pixels on the side of a picture, about."""
 
 # Okabe and Ito's palette: told apart by the colour-blind and in greyscale.
 BACKGROUND, FRUIT, BASKET = (18, 28, 46), (230, 159, 0), (86, 180, 233)
@@ -32,8 +33,9 @@ def frame_pixels(frame):
 
     Returns
     -------
-    ndarray [shape=(H * CELL, W * CELL, 3)], uint8
-        Red, green and blue.
+    ndarray [shape=(H * cell, W * cell, 3)], uint8
+        Red, green and blue; a cell is as many pixels wide as make a picture of
+        about 240.
 
     Raises
     ------
@@ -41,7 +43,7 @@ def frame_pixels(frame):
         If it is of another shape, or holds a number outside [0, 1].
     """
     frame = np.asarray(frame, np.float64)
-    if frame.ndim not in (2, 3) or (frame.ndim == 3 and len(frame) != 1):
+    if frame.ndim not in (2, 3) or (frame.ndim == 3 and len(frame) != 1) or frame.size == 0:
         raise ValueError(f"frame has shape {frame.shape}; expected (1, H, W) or (H, W)")
     if not ((frame >= 0) & (frame <= 1)).all():
         raise ValueError("frame holds numbers outside [0, 1]")
@@ -49,8 +51,10 @@ def frame_pixels(frame):
     colour = np.full((len(grid), 1, 3), FRUIT)
     colour[-1] = BASKET
     cells = BACKGROUND + grid * (colour - BACKGROUND)
-    pixels = np.rint(cells).astype(np.uint8).repeat(CELL, axis=0).repeat(CELL, axis=1)
-    pixels[::CELL] = pixels[:, ::CELL] = LINE
+    cell = max(2, SIDE // max(grid.shape))
+    pixels = np.rint(cells).astype(np.uint8).repeat(cell, axis=0).repeat(cell, axis=1)
+    if cell >= 6:  # lines between smaller cells would be most of the picture
+        pixels[::cell] = pixels[:, ::cell] = LINE
     return pixels
 
 
@@ -90,13 +94,13 @@ def save_img(directory="images"):
     frame = yield None
     from matplotlib.image import imsave
 
-    number = 0
+    count = 0
     while True:
-        path = directory / f"{number:03d}.png"
+        path = directory / f"{count:03d}.png"
         pixels = frame_pixels(frame)
         with atomic_write(path) as file:
             imsave(file, pixels, format="png")
-        number += 1
+        count += 1
         frame = yield path
 
 
@@ -115,8 +119,8 @@ def save_gif(path, games, frames_per_second=5):
     Raises
     ------
     ValueError
-        If the name does not end in .gif, there are no frames, or a frame is not a
-        picture.
+        If the name does not end in .gif, there are no frames, they differ in
+        shape, one is not a picture, or the speed is not above 0.
     OSError
         If the file cannot be written.
     """
@@ -127,8 +131,9 @@ def save_gif(path, games, frames_per_second=5):
     for game in games:
         pictures += [frame_pixels(frame) for frame in game]
         pictures += pictures[-1:] * 3
-    if not pictures:
-        raise ValueError("games holds no frames; expected at least one")
+    if len({picture.shape for picture in pictures}) != 1:
+        raise ValueError("games holds no frames, or frames of several shapes; expected one shape")
+    number("frames_per_second", frames_per_second, "(0, inf)")
     from matplotlib.animation import PillowWriter
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -194,7 +199,7 @@ def save_curve(path, records):
     )
     if trained:
         by_loss.set_yscale("log")
-    by_loss.set_title("loss, summed over the epoch's updates")
+    by_loss.set_title("loss, sum over an epoch")
     for axes in (by_wins, by_error, by_loss):
         axes.set_xlabel("epoch")
         axes.set_xlim(0, max((record.epoch for record in records), default=1))

@@ -33,10 +33,15 @@ def load_run(folder):
         If a file cannot be read.
     ValueError
         If a file is damaged or does not fit the others.
+    MemoryError
+        If such a network does not fit.
     """
     folder = Path(folder)
     settings = runs.read_config(folder)
-    model = q_network(settings.grid_size, settings.streams().weights, settings.learning_rate)
+    try:
+        model = q_network(settings.grid_size, learning_rate=settings.learning_rate)
+    except ValueError as error:  # numbers beyond what any array or float32 holds
+        raise ValueError(f"{folder / runs.CONFIG}: {error}") from error
     model.load_weights(folder / runs.WEIGHTS)
     return settings, model
 
@@ -95,14 +100,14 @@ def _parser():
     """The command line of ``python -m minidqn.play``."""
     parser = cli.Parser(
         prog="python -m minidqn.play",
-        description="Play the test games of a saved run again, and draw them.",
+        description="Play the test games of a saved run again, and draw them anew.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("run", type=runs.as_folder, metavar="RUN", help="folder of a run")
     parser.add_argument("--games", type=int, default=TEST_GAMES, metavar="N", help="games to play")
     parser.add_argument(
         "--out", type=runs.as_folder, metavar="FOLDER", default=argparse.SUPPRESS,
-        help="folder for the pictures (default: RUN)",
+        help="folder for images/ and game.gif, which are replaced (default: RUN)",
     )  # fmt: skip
     parser.add_argument("--watch", action="store_true", help="draw the games in the terminal")
     parser.add_argument("--no-images", action="store_true", help="draw no pictures")
@@ -131,6 +136,8 @@ def main(argv=None):
         settings, model = load_run(arguments.run)
     except ValueError as error:
         parser.error(error)
+    except MemoryError:
+        parser.error(f"RUN {arguments.run}: its network does not fit into memory")
     except OSError as error:
         parser.error(f"RUN {arguments.run}: cannot read {error.filename}: {error.strerror}")
     with cli.announce_compilation():

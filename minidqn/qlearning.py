@@ -13,6 +13,7 @@ Atari with Deep Reinforcement Learning*. Sutton & Barto, *Reinforcement Learning
 
 import numpy as np
 
+from minidqn.checks import generator, number
 from minidqn.fruit import ACTIONS
 
 __all__ = ["epsilon_greedy", "greedy", "learn", "td_targets"]
@@ -45,8 +46,9 @@ def epsilon_greedy(model, state, epsilon, rng):
         One frame.
     epsilon : float
         Share of random actions, in [0, 1].
-    rng : numpy.random.Generator
-        Decides whether to explore, and draws the action then.
+    rng : numpy.random.Generator or None
+        Decides whether to explore, and draws the action then; fresh entropy if
+        None.
 
     Returns
     -------
@@ -55,15 +57,15 @@ def epsilon_greedy(model, state, epsilon, rng):
 
     Raises
     ------
-    ValueError
-        If epsilon is outside [0, 1].
+    TypeError, ValueError
+        If epsilon is not a number in [0, 1].
 
     References
     ----------
     Sutton & Barto (2018), section 2.2.
     """
-    if not 0 <= epsilon <= 1:
-        raise ValueError(f"epsilon is {epsilon!r}; expected a number in [0, 1]")
+    number("epsilon", epsilon, "[0, 1]")
+    rng = generator(rng)
     if rng.random() < epsilon:
         return int(rng.integers(ACTIONS[0], ACTIONS[-1], endpoint=True))
     return int(greedy(model.predict(np.asarray(state)[np.newaxis]))[0])
@@ -92,12 +94,12 @@ def td_targets(q_values, actions, rewards, next_q_values, gamma=0.8):
     Returns
     -------
     ndarray [shape=(N, 3)]
-        A new array, in the dtype of `q_values`.
+        A new array, in the dtype of `q_values` if that is a float dtype.
 
     Raises
     ------
-    ValueError
-        If gamma is outside [0, 1), an action is not in (-1, 0, 1), or the shapes
+    TypeError, ValueError
+        If gamma is not a number in [0, 1), an action is not in (-1, 0, 1), or the shapes
         do not fit each other.
 
     References
@@ -111,8 +113,7 @@ def td_targets(q_values, actions, rewards, next_q_values, gamma=0.8):
     array([[0.4, 9. , 9. ],
            [9. , 9. , 1. ]])
     """
-    if not 0 <= gamma < 1:
-        raise ValueError(f"gamma is {gamma!r}; expected a number in [0, 1)")
+    number("gamma", gamma, "[0, 1)")
     actions, rewards = np.asarray(actions), np.asarray(rewards)
     count = len(q_values)
     for name, array, shape in (
@@ -123,13 +124,14 @@ def td_targets(q_values, actions, rewards, next_q_values, gamma=0.8):
     ):
         if np.shape(array) != shape:
             raise ValueError(f"{name} has shape {np.shape(array)}; expected {shape}")
-    if not np.isin(actions, ACTIONS).all():
+    if actions.dtype.kind not in "iu" or (np.abs(actions) > 1).any():
         raise ValueError(f"actions holds {np.setdiff1d(actions, ACTIONS)}; expected {ACTIONS} only")
     targets = np.array(q_values)
-    column = actions.astype(np.intp) - ACTIONS[0]
-    ended = rewards != 0
+    if targets.dtype.kind != "f":
+        targets = targets.astype(np.float64)
     bootstrapped = gamma * np.max(next_q_values, axis=1)
-    targets[np.arange(count), column] = np.where(ended, rewards, bootstrapped)
+    chosen = actions.astype(np.intp) - ACTIONS[0]
+    targets[np.arange(count), chosen] = np.where(rewards != 0, rewards, bootstrapped)
     return targets
 
 
@@ -161,6 +163,8 @@ def learn(model, batch, gamma=0.8):
     ValueError
         If gamma is outside [0, 1), or the network cannot take such states.
     """
+    if len(batch) == 0:
+        raise ValueError("batch is empty; expected at least one experience")
     goes_on = batch.rewards == 0
     next_q_values = np.zeros((len(batch), len(ACTIONS)), np.float32)
     if goes_on.any():

@@ -13,11 +13,12 @@ reinforcement learning*, Methods, "Training algorithm".
 """
 
 import dataclasses
-import operator
+import math
 
 import numpy as np
 
-from minidqn.fruit import ACTIONS
+from minidqn.checks import generator, whole
+from minidqn.fruit import one_of_the_actions
 
 __all__ = ["Batch", "experience_replay"]
 
@@ -93,8 +94,10 @@ def experience_replay(batch_size, capacity=100_000, rng=None):
         If an argument is no whole number, below 1, or batch_size is above
         capacity, when called. If an experience is not four things, its frames
         are not numbers, all finite and of one shape, its action is not in
-        (-1, 0, 1) or its reward is not a finite number, from ``send``, which ends
-        the memory.
+        (-1, 0, 1) or its reward is not a finite number that float32 holds, from
+        ``send``, which ends the memory.
+    MemoryError
+        If so many frames do not fit, from the first ``send``.
 
     Examples
     --------
@@ -105,16 +108,10 @@ def experience_replay(batch_size, capacity=100_000, rng=None):
     >>> replay.send((S, 1, 1, S_prime)).states.shape
     (2, 1, 5, 5)
     """
-    for name, value in (("batch_size", batch_size), ("capacity", capacity)):
-        try:
-            operator.index(value)
-        except TypeError:
-            raise TypeError(f"{name} is {value!r}; expected a whole number") from None
-        if value < 1:
-            raise ValueError(f"{name} is {value!r}; expected at least 1")
+    batch_size, capacity = whole("batch_size", batch_size), whole("capacity", capacity)
     if batch_size > capacity:
         raise ValueError(f"batch_size is {batch_size}; expected at most the capacity, {capacity}")
-    rng = np.random.default_rng() if rng is None else rng
+    rng = generator(rng)
     return _replay(_Memory(capacity), batch_size, rng)
 
 
@@ -170,11 +167,7 @@ class _Memory:
     def _make_room(self, *frames):
         """Check two frames and see to it that the arrays can hold them exactly."""
         if self.states is None:
-            shape = (self.capacity, *frames[0].shape)
-            # Empty arrays cost no memory before their pages are written to.
-            self.states, self.next_states = np.empty(shape, np.uint8), np.empty(shape, np.uint8)
-            self.actions = np.empty(self.capacity, np.int8)
-            self.rewards = np.empty(self.capacity, np.float32)
+            self._allocate(frames[0].shape)
         for name, frame in zip(("S", "S_prime"), frames, strict=True):
             if frame.shape != self.states.shape[1:]:
                 raise ValueError(
@@ -184,11 +177,25 @@ class _Memory:
                 raise TypeError(f"{name} has dtype {frame.dtype}; expected numbers")
             if self.states.dtype == np.uint8 and ((frame == 0) | (frame == 1)).all():
                 continue
-            if not np.isfinite(frame).all():
+            with np.errstate(over="ignore"):
+                kept = frame.astype(np.float32)
+            if not np.isfinite(kept).all():
                 raise ValueError(f"{name} holds NaN or infinity; expected finite numbers")
             if self.states.dtype == np.uint8:
                 self.states = self._widened(self.states)
                 self.next_states = self._widened(self.next_states)
+
+    def _allocate(self, frame_shape):
+        """Make the arrays; they cost no memory before their pages are written to."""
+        shape = (self.capacity, *frame_shape)
+        try:
+            self.states, self.next_states = np.empty(shape, np.uint8), np.empty(shape, np.uint8)
+            self.actions = np.empty(self.capacity, np.int8)
+            self.rewards = np.empty(self.capacity, np.float32)
+        except (MemoryError, ValueError):
+            raise MemoryError(
+                f"capacity is {self.capacity}; so many frames of shape {frame_shape} do not fit"
+            ) from None
 
     def _widened(self, frames):
         """`frames` with float32 pixels; places that hold nothing yet stay untouched."""
@@ -199,14 +206,12 @@ class _Memory:
 
 def _checked(action, reward):
     """`action` and `reward`, if they are what they should be."""
-    try:
-        known = operator.index(action) in ACTIONS
-    except TypeError:
-        raise TypeError(f"action is {action!r}; expected one of {ACTIONS}") from None
-    if not known:
-        raise ValueError(f"action is {action!r}; expected one of {ACTIONS}")
+    action = one_of_the_actions(action)
     if np.ndim(reward) != 0 or np.asarray(reward).dtype.kind not in "fiub":
         raise TypeError(f"reward is {reward!r}; expected a number")
-    if not np.isfinite(reward):
-        raise ValueError(f"reward is {reward!r}; expected a finite number")
-    return action, reward
+    with np.errstate(over="ignore"):
+        kept = np.float32(reward)
+    # A reward that is not 0 ends a game; it must not be rounded to 0.
+    if not math.isfinite(kept) or (kept == 0) != (reward == 0):
+        raise ValueError(f"reward is {reward!r}; expected a finite number that float32 holds")
+    return action, kept

@@ -3,8 +3,6 @@
 import csv
 import dataclasses
 import json
-import math
-import operator
 import platform
 import re
 from pathlib import Path
@@ -13,8 +11,9 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
-import minidqn
-from minidqn.nn.storage import atomic_write
+from minidqn import __version__
+from minidqn.checks import number, whole
+from minidqn.storage import atomic_write
 
 __all__ = [
     "CONFIG",
@@ -27,6 +26,7 @@ __all__ = [
     "Record",
     "Settings",
     "Streams",
+    "as_folder",
     "clear",
     "holds_run",
     "read_config",
@@ -39,7 +39,14 @@ CURVE, GIF, IMAGES = "curve.png", "game.gif", "images"
 
 
 class Streams(NamedTuple):
-    """The random generators of a run: one for each kind of chance."""
+    """The random generators of a run: one for each kind of chance.
+
+    Attributes
+    ----------
+    game, exploration, replay, weights, test : numpy.random.Generator
+        For the starts of games, the random actions, the batches, the first
+        weights, and the starts of the test games.
+    """
 
     game: np.random.Generator
     exploration: np.random.Generator
@@ -90,30 +97,17 @@ class Settings:
     eval_every: int = 10
 
     def __post_init__(self):
-        for field in dataclasses.fields(self):
-            name, value = field.name, getattr(self, field.name)
-            if field.type is int:
-                try:
-                    operator.index(value)
-                except TypeError:
-                    raise TypeError(f"{name} is {value!r}; expected a whole number") from None
-                least = {"grid_size": 5, "seed": 0}.get(name, 1)
-                if value < least:
-                    why = ": two 3x3 valid convolutions need it" if name == "grid_size" else ""
-                    raise ValueError(f"{name} is {value}; expected at least {least}{why}")
-            elif isinstance(value, bool) or not isinstance(value, (int, float)):
-                raise TypeError(f"{name} is {value!r}; expected a number")
+        why = ": two 3x3 valid convolutions need it"
+        whole("grid_size", self.grid_size, 5, why)
+        for name in ("epochs", "batch_size", "capacity", "eval_every"):
+            whole(name, getattr(self, name))
+        whole("seed", self.seed, 0)
+        number("epsilon", self.epsilon, "[0, 1]")
+        number("gamma", self.gamma, "[0, 1)")
+        number("learning_rate", self.learning_rate, "(0, inf)")
         if self.batch_size > self.capacity:
             raise ValueError(
                 f"batch_size is {self.batch_size}; expected at most the capacity, {self.capacity}"
-            )
-        if not 0 <= self.epsilon <= 1:
-            raise ValueError(f"epsilon is {self.epsilon}; expected a number in [0, 1]")
-        if not 0 <= self.gamma < 1:
-            raise ValueError(f"gamma is {self.gamma}; expected a number in [0, 1)")
-        if not 0 < self.learning_rate < math.inf:
-            raise ValueError(
-                f"learning_rate is {self.learning_rate}; expected a finite number above 0"
             )
 
     def streams(self):
@@ -216,7 +210,7 @@ def write_config(folder, settings):
             "python": platform.python_version(),
             "numpy": np.__version__,
             "numba": numba.__version__,
-            "minidqn": minidqn.__version__,
+            "minidqn": __version__,
         },
     }
     with atomic_write(folder / CONFIG) as file:
@@ -257,13 +251,14 @@ def read_config(folder):
             differing = ", ".join(sorted(set(config["settings"]) ^ fields))
             raise ValueError(f"settings missing or unknown: {differing[:200]}")
         return Settings(**config["settings"])
-    except (TypeError, ValueError, RecursionError) as error:
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise ValueError(f"{path}: {error}") from error
 
 
 def holds_run(folder):
-    """Whether `folder` holds a run, or the beginnings of one."""
-    return any((folder / name).exists() for name in (CONFIG, METRICS, WEIGHTS))
+    """Whether `folder` holds a run, or any file that a run would replace."""
+    files = [folder / name for name in (CONFIG, METRICS, WEIGHTS, CURVE, GIF)]
+    return any(path.exists() for path in [*files, *_numbered(folder)])
 
 
 def clear(folder):
@@ -275,11 +270,27 @@ def clear(folder):
 
 def remove_images(folder):
     """Remove 000.png, 001.png, ... from the pictures of `folder`, and nothing else."""
-    for path in (folder / IMAGES).glob("*.png"):
-        if re.fullmatch(r"\d{3,}\.png", path.name):
-            path.unlink()
+    for path in _numbered(folder):
+        path.unlink()
+
+
+def _numbered(folder):
+    """The pictures in a run's `folder` that are named by a number."""
+    pictures = (folder / IMAGES).glob("*.png")
+    return [path for path in pictures if re.fullmatch(r"\d{3,}\.png", path.name)]
 
 
 def as_folder(text):
-    """A path from the command line, its ~ expanded."""
-    return Path(text).expanduser()
+    """A path from the command line, `text`, its ~ expanded.
+
+    Raises
+    ------
+    ValueError
+        If it is empty, or nobody's home.
+    """
+    if not text:
+        raise ValueError("empty")
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise ValueError(str(error)) from error

@@ -1,6 +1,7 @@
 """Training: the recipe of the network, the loop, and ``python -m minidqn.train``."""
 
 import argparse
+import dataclasses
 import sys
 import time
 from pathlib import Path
@@ -8,19 +9,23 @@ from pathlib import Path
 import numpy as np
 
 from minidqn import cli, runs
+from minidqn.checks import whole
 from minidqn.evaluate import q_error, recorded_games, wins
 from minidqn.fruit import episode
 from minidqn.nn import Conv2D, Dense, Flatten, RMSprop, Sequential
+from minidqn.nn.models import SHARD
+from minidqn.nn.threads import available_cores
 from minidqn.qlearning import epsilon_greedy, learn
 from minidqn.replay import experience_replay
 from minidqn.runs import Record, Settings
 
-__all__ = ["main", "q_network", "save_pictures", "training"]
+__all__ = ["TEST_GAMES", "main", "play_test_games", "q_network", "save_pictures", "training"]
 
 TEST_GAMES = 10
+"""Games that are played and drawn after the training."""
 
 
-def q_network(grid_size=10, rng=None, learning_rate=0.001):
+def q_network(grid_size=10, rng=None, learning_rate=0.001, threads=None):
     """The recipe: two convolutions, two dense layers, RMSprop, mean squared error.
 
     Parameters
@@ -32,6 +37,8 @@ def q_network(grid_size=10, rng=None, learning_rate=0.001):
         Draws the first weights; fresh entropy by default.
     learning_rate : float
         RMSprop's.
+    threads : int, optional
+        How many threads share a batch; one a core by default.
 
     Returns
     -------
@@ -45,7 +52,7 @@ def q_network(grid_size=10, rng=None, learning_rate=0.001):
         If an argument is not of this kind.
     """
     Settings(grid_size=grid_size)  # says why a grid is too small
-    model = Sequential(rng=rng)
+    model = Sequential(rng=rng, threads=threads)
     model.add(Conv2D(16, 3, activation="relu", input_shape=(1, grid_size, grid_size)))
     model.add(Conv2D(16, 3, activation="relu"))
     model.add(Flatten())
@@ -145,7 +152,22 @@ def save_pictures(model, settings, folder, games=TEST_GAMES):
 
 
 def play_test_games(model, settings, games=TEST_GAMES):
-    """The run's test games, played greedily; arguments as in `save_pictures`."""
+    """The run's test games, played greedily.
+
+    Parameters
+    ----------
+    model : object
+        Anything with ``predict``.
+    settings : Settings
+        The run's.
+    games : int
+        How many.
+
+    Returns
+    -------
+    list of (list of ndarray, int)
+        Each game's frames and its last reward.
+    """
     rng = settings.streams().test
     return recorded_games(model, [episode(settings.grid_size, rng) for _ in range(games)])
 
@@ -176,30 +198,52 @@ def _parser():
         "--out", type=runs.as_folder, default=Path("runs/fruit"), metavar="FOLDER",
         help="folder that the run is kept in",
     )  # fmt: skip
+    parser.add_argument(
+        "--threads", type=int, default=available_cores(), metavar="N",
+        help="threads that share a batch; the results do not depend on it",
+    )  # fmt: skip
     parser.add_argument("--overwrite", action="store_true", help="replace a run that is there")
     parser.add_argument("--no-images", action="store_true", help="draw no pictures")
     return parser
+
+
+def _as_flags(error):
+    """An error about settings, in the words of the command line."""
+    words = str(error)
+    for field in dataclasses.fields(Settings):
+        if words.startswith(f"{field.name} is "):
+            words = words.replace(field.name, f"--{field.name.replace('_', '-')}", 1)
+    return words
 
 
 def _prepare(parser, arguments):
     """Settings, streams, network and folder of a run; ends the command if it cannot be."""
     options = vars(arguments).copy()
     folder = options.pop("out")
-    overwrite = options.pop("overwrite")
-    options.pop("no_images")
+    overwrite, draws = options.pop("overwrite"), not options.pop("no_images")
+    threads = options.pop("threads")
     try:
+        whole("--threads", threads)
         settings = Settings(**options)
+    except (TypeError, ValueError) as error:
+        parser.error(_as_flags(error))
+    grid_size, capacity = settings.grid_size, settings.capacity
+    streams = settings.streams()
+    try:
+        np.empty((2, capacity, grid_size, grid_size), np.uint8)  # room for the memory's frames
+        model = q_network(grid_size, streams.weights, settings.learning_rate, threads)
+    except (MemoryError, ValueError, OverflowError) as error:
+        if "learning_rate" in str(error):  # too small or too large for float32
+            parser.error(_as_flags(error))
+        parser.error(f"--grid-size {grid_size} and --capacity {capacity} do not fit into memory")
+    try:
         if runs.holds_run(folder) and not overwrite:
             parser.error(f"--out {folder} holds a run already; use --overwrite to replace it")
-        streams = settings.streams()
-        model = q_network(settings.grid_size, streams.weights, settings.learning_rate)
         folder.mkdir(parents=True, exist_ok=True)
+        if draws:
+            (folder / runs.IMAGES).mkdir(exist_ok=True)
         runs.clear(folder)
         runs.write_config(folder, settings)
-    except (TypeError, ValueError, OverflowError) as error:
-        parser.error(error)
-    except MemoryError:
-        parser.error(f"grid_size is {options['grid_size']}; its network does not fit into memory")
     except OSError as error:
         parser.error(f"--out {folder} cannot be written to: {error.strerror}")
     return settings, streams, model, folder
@@ -228,7 +272,7 @@ def main(argv=None):
         record = _train_and_save(model, settings, streams, folder, not arguments.no_images)
     except BrokenPipeError:
         raise
-    except OSError as error:
+    except (OSError, MemoryError) as error:
         print(f"{parser.prog}: error: writing to {folder} failed: {error}", file=sys.stderr)
         return 1
     seconds = time.perf_counter() - began
@@ -244,10 +288,17 @@ def main(argv=None):
 
 
 def warm_up(grid_size):
-    """Have every kernel compiled, or loaded, before the clock starts."""
+    """Have every kernel compiled, or loaded, before the clock starts.
+
+    Parameters
+    ----------
+    grid_size : int
+        Rows and columns of the grid.
+    """
     model = q_network(grid_size)
-    states = np.zeros((1, *model.input_shape), np.float32)
-    model.train_on_batch(states, model.predict(states))
+    for count in (1, 2 * SHARD):  # the kernels of one frame differ from those of many
+        states = np.zeros((count, *model.input_shape), np.float32)
+        model.train_on_batch(states, model.predict(states))
 
 
 def _train_and_save(model, settings, streams, folder, draws):

@@ -6,7 +6,7 @@ import pytest
 from minidqn.train import q_network
 from tests.test_convolution import as_float32
 
-torch = pytest.importorskip("torch", reason="PyTorch is installed only to check against it")
+torch = pytest.importorskip("torch", reason="PyTorch is not installed; it is optional")
 
 BATCH = 32
 

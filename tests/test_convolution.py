@@ -1,8 +1,9 @@
 """The definition and the kernels, against each other and against loops."""
 
+import numba
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minidqn.nn import convolution, kernels
@@ -45,17 +46,29 @@ def test_definition_is_the_loops(problem):
     assert_close(actual[1], expected[1], 1e-13)
 
 
-@given(problems())
-def test_kernels_are_the_definition(problem):
+def check_kernels(problem):
+    """The kernels against the definition and the loops."""
     x, kernel, bias, g = problem
     y = convolution.convolve(x, kernel, bias)
     x32, kernel32, bias32, g32 = as_float32(*problem)
     assert_close(kernels.convolve(x32, kernel32, bias32), y, 1e-5)
+    assert_close(kernels.convolve(x32, kernel32, bias32), naive.convolve(x, kernel, bias), 1e-5)
     assert_close(kernels.convolve(x32, kernel32, bias32, relu=True), np.maximum(y, 0), 1e-5)
-    assert_close(kernels.input_gradient(g32, kernel32), convolution.input_gradient(g, kernel), 1e-5)
-    actual, expected = kernels.kernel_gradient(x32, g32), convolution.kernel_gradient(x, g)
-    assert_close(actual[0], expected[0], 1e-5)
-    assert_close(actual[1], expected[1], 1e-5)
+    dx = kernels.input_gradient(g32, kernel32)
+    assert_close(dx, convolution.input_gradient(g, kernel), 1e-5)
+    assert_close(dx, naive.input_gradient(g, kernel), 1e-5)
+    dkernel, dbias = kernels.kernel_gradient(x32, g32)
+    for oracle in (convolution, naive):
+        expected = oracle.kernel_gradient(x, g)
+        assert_close(dkernel, expected[0], 1e-5)
+        assert_close(dbias, expected[1], 1e-5)
+
+
+# Compiled, every shape costs a second the first time; uncompiled, nothing.
+@settings(max_examples=40 if numba.config.DISABLE_JIT else 8)
+@given(problems())
+def test_kernels_are_the_definition(problem):
+    check_kernels(problem)
 
 
 @given(problems())
@@ -74,6 +87,24 @@ def test_definition_keeps_the_dtype(dtype, rng):
     assert y.dtype == dtype
     assert convolution.input_gradient(y, kernel).dtype == dtype
     assert [array.dtype for array in convolution.kernel_gradient(x, y)] == [dtype, dtype]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x, w, b, g: convolution.convolve(x, w[:, :, :1], b),
+        lambda x, w, b, g: convolution.convolve(x, w, b[:1]),
+        lambda x, w, b, g: convolution.convolve(x[:, :2], w, b),
+        lambda x, w, b, g: convolution.input_gradient(g[..., :1], w),
+        lambda x, w, b, g: convolution.kernel_gradient(x[:1], g),
+        lambda x, w, b, g: convolution.kernel_gradient(g, x),
+    ],
+)
+def test_definition_refuses_what_does_not_fit(call):
+    """NumPy alone would stretch a length of 1."""
+    x, kernel, bias = np.zeros((2, 4, 5, 2)), np.zeros((3, 3, 2, 4)), np.zeros(4)
+    with pytest.raises(ValueError, match=r"differ|window"):
+        call(x, kernel, bias, np.zeros((2, 2, 3, 4)))
 
 
 def test_kernels_fill_what_they_are_given(rng):
@@ -118,13 +149,13 @@ def test_kernels_do_not_hide_what_is_not_a_number(bad, rng):
         (lambda x, w, b, g: kernels.convolve(x[0], w, b), ValueError, "x has shape"),
         (lambda x, w, b, g: kernels.convolve(x, w[:, :, :1], b), ValueError, "kernel has shape"),
         (lambda x, w, b, g: kernels.convolve(x, w, b[:1]), ValueError, "bias has shape"),
-        (lambda x, w, b, g: kernels.convolve(x[:, :2].copy(), w, b), ValueError, "at least"),
+        (lambda x, w, b, g: kernels.convolve(x[:, :2].copy(), w, b), ValueError, "fits images"),
         (lambda x, w, b, g: kernels.convolve(x, w, b, out=g[:1]), ValueError, "out has shape"),
         (lambda x, w, b, g: kernels.convolve(x.astype(float), w, b), TypeError, "x is float64"),
         (lambda x, w, b, g: kernels.convolve(x[:, ::-1], w, b), TypeError, "contiguous"),
         (lambda x, w, b, g: kernels.input_gradient(g, w[..., :1]), ValueError, "kernel has shape"),
         (lambda x, w, b, g: kernels.kernel_gradient(x[:1], g), ValueError, "g has shape"),
-        (lambda x, w, b, g: kernels.kernel_gradient(g, x), ValueError, "at most"),
+        (lambda x, w, b, g: kernels.kernel_gradient(g, x), ValueError, "fits images"),
         (lambda x, w, b, g: kernels.kernel_gradient(x, g, (w, b[:1])), ValueError, "dbias"),
     ],
 )

@@ -133,6 +133,9 @@ def test_actions_that_are_no_numbers(action):
         ({"start": (10, 1)}, ValueError, r"start is \(10, 1\)"),
         ({"start": (0, 0)}, ValueError, "start is"),
         ({"start": (0, 9)}, ValueError, "start is"),
+        ({"start": 5}, ValueError, "start is 5"),
+        ({"start": (1,)}, ValueError, r"start is \(1,\)"),
+        ({"rng": 3}, TypeError, "rng is 3"),
         ({"start": (0.5, 1)}, TypeError, "start is 0.5"),
     ],
 )

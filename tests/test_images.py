@@ -6,8 +6,10 @@ from matplotlib.image import imread
 from PIL import Image
 
 from minidqn.fruit import draw
-from minidqn.images import BASKET, CELL, FRUIT, frame_pixels, save_curve, save_gif, save_img
+from minidqn.images import BASKET, FRUIT, SIDE, frame_pixels, save_curve, save_gif, save_img
 from minidqn.runs import Record
+
+CELL = SIDE // 5  # for the grids of 5 x 5 drawn here
 
 
 def middle(pixels, row, column):
@@ -34,6 +36,29 @@ def test_save_img(tmp_path):
     assert len(list((tmp_path / "a" / "b").iterdir())) == 3
 
 
+def test_save_img_manners(tmp_path):
+    with pytest.raises(TypeError, match="just-started"):
+        save_img(tmp_path).send(draw(5, 0, 0, 1))
+    saver = save_img(tmp_path)
+    next(saver)
+    saver.close()
+    with pytest.raises(StopIteration):
+        saver.send(draw(5, 0, 0, 1))
+
+
+def test_a_picture_that_fails_leaves_nothing(tmp_path, monkeypatch):
+    def fail(file, *_, **__):
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("matplotlib.image.imsave", fail)
+    saver = save_img(tmp_path)
+    next(saver)
+    with pytest.raises(OSError, match="No space"):
+        saver.send(draw(5, 0, 0, 1))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_save_img_writes_to_images(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     saver = save_img()
@@ -44,7 +69,12 @@ def test_save_img_writes_to_images(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("frame", "words"),
-    [(np.zeros(3), "shape"), (np.zeros((2, 3, 3)), "shape"), (np.full((3, 3), np.nan), "outside")],
+    [
+        (np.zeros(3), "shape"),
+        (np.zeros((0, 0)), "shape"),
+        (np.zeros((2, 3, 3)), "shape"),
+        (np.full((3, 3), np.nan), "outside"),
+    ],
 )
 def test_frames_that_are_no_pictures(frame, words, tmp_path):
     saver = save_img(tmp_path)
@@ -71,11 +101,22 @@ def test_save_gif(tmp_path):
     assert durations == [100, 100, 100, 400] * 2
 
 
+@pytest.mark.parametrize(("grid_size", "side"), [(3, 240), (10, 240), (40, 240), (84, 168)])
+def test_pictures_stay_small(grid_size, side):
+    pixels = frame_pixels(draw(grid_size, 0, 0, 1))
+    assert pixels.shape == (side, side, 3)
+    assert tuple(pixels[side // grid_size - 1, side // grid_size - 1]) == FRUIT
+
+
 def test_gif_mistakes(tmp_path):
     with pytest.raises(ValueError, match=r"\.gif"):
         save_gif(tmp_path / "g.png", [[draw(5, 0, 0, 1)]])
     with pytest.raises(ValueError, match="no frames"):
         save_gif(tmp_path / "g.gif", [])
+    with pytest.raises(ValueError, match="several shapes"):
+        save_gif(tmp_path / "g.gif", [[draw(5, 0, 0, 1), draw(7, 0, 0, 1)]])
+    with pytest.raises(ValueError, match="frames_per_second is 0"):
+        save_gif(tmp_path / "g.gif", [[draw(5, 0, 0, 1)]], frames_per_second=0)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,5 +1,7 @@
 """Sequential: the public lines of a Keras script, and how they fail."""
 
+import copy
+import pickle
 import zipfile
 
 import numpy as np
@@ -170,6 +172,34 @@ def test_astype_is_a_copy(model, states):
     assert model.astype(np.float64).predict(states).dtype == np.float64
 
 
+def test_an_optimizer_belongs_to_one_network(model, states):
+    """A second network takes it away; the first must not write past the second's state."""
+    optimizer = RMSprop()
+    model.compile(optimizer)
+    small = Sequential([Dense(1, input_shape=(1,))])
+    small.compile(optimizer)
+    with pytest.raises(ValueError, match="another network"):
+        model.train_on_batch(states, np.zeros((5, 3)))
+    small.train_on_batch([[1]], [[1]])
+
+
+def test_a_deep_copy_learns_on_its_own(model, states, rng):
+    targets = rng.random((5, 3))
+    model.train_on_batch(states, targets)
+    other = copy.deepcopy(model)
+    assert weights_equal(model, other)
+    before = model.get_weights()
+    losses = [other.train_on_batch(states, targets) for _ in range(3)]
+    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+    assert [model.train_on_batch(states, targets) for _ in range(3)] == losses
+    assert weights_equal(model, other)
+
+
+def test_networks_are_not_pickled(model):
+    with pytest.raises(TypeError, match="save_weights"):
+        pickle.dumps(model)
+
+
 def test_weights_to_a_file_and_back(model, states, tmp_path):
     path = tmp_path / "w.npz"
     model.save_weights(path)
@@ -323,6 +353,20 @@ def test_a_missing_weights_file(model, tmp_path):
         (lambda m: m.set_weights([0] * 8), ValueError, r"conv2d/kernel has shape \(\)"),
         (lambda m: m.astype(int), TypeError, "dtype is int64"),
         (lambda m: SGD(-1), ValueError, "learning_rate is -1"),
+        (lambda m: SGD("a"), TypeError, "learning_rate is 'a'"),
+        (lambda m: m.predict(np.zeros((1, 1, 6, 6)), 0), ValueError, "batch_size is 0"),
+        (lambda m: m.predict(np.zeros((1, 1, 6, 6)), -1), ValueError, "batch_size is -1"),
+        (lambda m: m.predict(np.full((1, 1, 6, 6), 1e300)), ValueError, "infinity"),
+        (lambda m: m.predict([[1], [1, 2]]), ValueError, "ragged"),
+        (lambda m: m.compile(RMSprop), TypeError, "optimizer is"),
+        (lambda m: m.compile(SGD(), MeanSquaredError), ValueError, "loss is"),
+        (lambda m: m.compile(RMSprop(epsilon=1e-50)), ValueError, "epsilon is 1e-50"),
+        (lambda m: m.compile(SGD(1e39)), ValueError, r"learning_rate is 1e\+39"),
+        (lambda m: m.set_weights(5), TypeError, "weights is int"),
+        (lambda m: m.backward(np.zeros((1, 4))), ValueError, "gradient has shape"),
+        (lambda m: m.astype(np.float16), TypeError, "dtype is float16"),
+        (lambda m: RMSprop().update(np.zeros(3), np.zeros(3)), ValueError, "built for another"),
+        (lambda m: Sequential(threads=0), ValueError, "threads is 0"),
         (lambda m: RMSprop(rho=1), ValueError, "rho is 1"),
         (lambda m: RMSprop(epsilon=np.nan), ValueError, "epsilon is nan"),
     ],

@@ -165,6 +165,20 @@ def test_epsilon_one_never_asks_the_network(rng):
 def test_epsilon_is_checked(rng):
     with pytest.raises(ValueError, match=r"epsilon is 1\.5"):
         epsilon_greedy(None, np.zeros((1, 5, 5)), 1.5, rng)
+    with pytest.raises(TypeError, match="epsilon is 'a'"):
+        epsilon_greedy(None, np.zeros((1, 5, 5)), "a", rng)
+
+
+def test_td_targets_of_whole_numbers_are_not_cut():
+    targets = td_targets(np.zeros((1, 3), int), [0], [0], [[0, 0.5, 0]])
+    np.testing.assert_allclose(targets, [[0, 0.4, 0]])
+
+
+def test_an_empty_batch(rng):
+    frames = np.zeros((0, 1, 10, 10), np.float32)
+    nothing = Batch(frames, np.zeros(0, np.int8), np.zeros(0, np.float32), frames)
+    with pytest.raises(ValueError, match="batch is empty"):
+        learn(q_network(10, rng), nothing)
 
 
 def test_the_2016_loop_runs(capsys):

@@ -31,14 +31,32 @@ def test_python_blocks(page):
 
 
 def test_the_loop_of_the_readme(capsys):
-    """The loop is run as it stands but for its size."""
-    (loop,) = [source for _, source in blocks(ROOT / "README.md") if ">>>" not in source]
+    """The loop is run as it stands but for its size; then with the game of one's own in it."""
+    loop, dodge = [source for _, source in blocks(ROOT / "README.md") if ">>>" not in source]
     assert len(loop.splitlines()) <= 25
-    for shown, small in (("range(500)", "range(60)"), ("=128", "=16")):
-        assert loop.count(shown) == 1
-        loop = loop.replace(shown, small)
-    exec(compile(loop, "README.md", "exec"), {})
+    small = _replaced(loop, ("range(500)", "range(60)"), ("=128", "=16"))
+    exec(compile(small, "README.md", "exec"), {})
     assert 0 <= float(capsys.readouterr().out) <= 1
+    names = {}
+    definition, rest = dodge.split("rng = ")
+    exec(compile(definition, "README.md", "exec"), names)
+    other = _replaced(
+        small,
+        ("q_network(grid_size=10, rng=rng)", "q_network(grid_size=8, rng=rng)"),
+        ("episode(grid_size=10, rng=rng)", "dodge(rng)"),
+        ("print(win_rate(model, grid_size=10))", ""),
+    )
+    exec(compile(other, "README.md", "exec"), names)
+    names["model_for_dodge"] = names["model"]
+    exec(compile("rng = " + rest, "README.md", "exec"), names)
+    assert re.fullmatch(r"\d+ of 100 survived\n", capsys.readouterr().out)
+
+
+def _replaced(text, *changes):
+    for shown, other in changes:
+        assert text.count(shown) == 1, shown
+        text = text.replace(shown, other)
+    return text
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -154,6 +154,7 @@ def test_coroutine_manners():
         ((1, 0), ValueError, "capacity is 0"),
         ((1.5,), TypeError, "batch_size is 1.5"),
         ((1, "many"), TypeError, "capacity is 'many'"),
+        ((1, 1, 3), TypeError, "rng is 3"),
     ],
 )
 def test_memories_that_cannot_be(arguments, error, words):
@@ -170,6 +171,9 @@ FRAME = np.zeros((1, 5, 5))
         ((FRAME, 2, 0, FRAME), ValueError, "action is 2"),
         ((FRAME, 0.0, 0, FRAME), TypeError, "action is 0.0"),
         ((FRAME, 0, np.nan, FRAME), ValueError, "reward is nan"),
+        ((FRAME, 0, 1e300, FRAME), ValueError, r"reward is 1e\+300"),
+        ((FRAME, 0, 1e-60, FRAME), ValueError, "reward is 1e-60"),
+        ((FRAME + 1e300, 0, 0, FRAME), ValueError, "S holds NaN or inf"),
         ((FRAME, 0, "1", FRAME), TypeError, "reward is '1'"),
         ((FRAME, 0, [0, 1], FRAME), TypeError, "reward is"),
         ((FRAME, 0, 0, FRAME[0]), ValueError, "S_prime has shape"),
@@ -184,6 +188,12 @@ def test_experiences_that_cannot_be(experience, error, words):
     replay = primed(1)
     with pytest.raises(error, match=words):
         replay.send(experience)
+
+
+def test_a_memory_that_does_not_fit():
+    replay = primed(1, 10**18)
+    with pytest.raises(MemoryError, match="capacity is 1000000000000000000"):
+        replay.send((FRAME, 0, 0, FRAME))
 
 
 def test_frames_keep_their_shape():

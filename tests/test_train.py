@@ -136,6 +136,26 @@ def test_watch_on_a_pipe(finished, capsys):
     assert before == {path: path.read_bytes() for path in finished.rglob("*.*")}
 
 
+def test_watch_on_a_terminal(finished, monkeypatch):
+    """Each frame is drawn over the last: the cursor goes up by a frame and its title."""
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    settings, model = play.load_run(finished)
+    games = train.play_test_games(model, settings, 2)
+    stream = Stream(True)
+    play.watch(games, stream)
+    assert stream.text.count("\x1b[6A") == 2 * 4 - 1
+    assert stream.text.count("\n") == 2 * 4 * 6
+
+
+def test_watch_where_blocks_cannot_be_printed(finished):
+    stream = Stream(False)
+    stream.encoding = "ascii"
+    settings, model = play.load_run(finished)
+    play.watch(train.play_test_games(model, settings, 1), stream)
+    assert stream.text.isascii()
+    assert "##" in stream.text
+
+
 def test_the_same_seed_gives_the_same_bytes(finished, tmp_path):
     """In another process too."""
     result = process("-m", "minidqn.train", *SMALL, "--out", tmp_path / "again", "--no-images")
@@ -174,26 +194,100 @@ def test_overwrite(tmp_path, capsys):
     assert list((tmp_path / "images").iterdir()) == []
 
 
+def test_a_folder_of_other_pictures_is_left_alone(tmp_path, capsys):
+    """What a run would replace counts as a run."""
+    for name in ("images/000.png", "curve.png", "game.gif"):
+        folder = tmp_path / name.replace("/", "-")
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).write_bytes(b"mine")
+        assert run(train.main, *SMALL, "--out", folder) == 2
+        assert "holds a run already" in capsys.readouterr().err
+        assert (folder / name).read_bytes() == b"mine"
+
+
+def test_images_that_are_no_folder(tmp_path, capsys):
+    (tmp_path / "images").write_text("")
+    assert run(train.main, *SMALL, "--out", tmp_path) == 2
+    assert "cannot be written to" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["images"]
+
+
+def test_settings_reach_the_loop(monkeypatch):
+    """Every setting arrives where it belongs."""
+    seen = {}
+
+    def spy(name, module, take):
+        function = getattr(module, name)
+
+        def watched(*arguments, **options):
+            seen[name] = take(arguments, options)
+            return function(*arguments, **options)
+
+        monkeypatch.setattr(module, name, watched)
+
+    spy("episode", train, lambda a, o: a[0])
+    spy("epsilon_greedy", train, lambda a, o: a[2])
+    spy("experience_replay", train, lambda a, o: a[:2])
+    spy("learn", train, lambda a, o: a[2])
+    spy("q_error", train, lambda a, o: a[1:])
+    spy("wins", train, lambda a, o: a[1])
+    settings = Settings(
+        grid_size=6, epochs=6, batch_size=9, epsilon=0.55, gamma=0.66, capacity=17, eval_every=5
+    )
+    list(train.training(train.q_network(6), settings, settings.streams()))
+    assert seen == {
+        "episode": 6,
+        "epsilon_greedy": 0.55,
+        "experience_replay": (9, 17),
+        "learn": 0.66,
+        "q_error": (6, 0.66),
+        "wins": 6,
+    }
+
+
+def test_flags_reach_the_settings(tmp_path):
+    flags = {
+        "grid_size": 6, "epochs": 2, "batch_size": 3, "epsilon": 0.4, "gamma": 0.5,
+        "learning_rate": 0.25, "capacity": 7, "seed": 8, "eval_every": 9,
+    }  # fmt: skip
+    words = [
+        word for name, value in flags.items() for word in (f"--{name.replace('_', '-')}", value)
+    ]
+    assert run(train.main, *words, "--out", tmp_path, "--no-images") == 0
+    assert runs.read_config(tmp_path) == Settings(**flags)
+    arguments = train._parser().parse_args([str(word) for word in [*words, "--threads", 1]])
+    arguments.out = tmp_path / "other"
+    _, _, model, _ = train._prepare(train._parser(), arguments)
+    assert model.optimizer.learning_rate == 0.25
+    assert model.threads == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--grid-size", "4"], "grid_size is 4; expected at least 5: two 3x3 valid convolutions"),
+        (["--grid-size", "4"], "--grid-size is 4; expected at least 5: two 3x3 valid convolutions"),
         (["--grid-size", "ten"], "--grid-size: invalid int value: 'ten'"),
-        (["--epsilon", "1.01"], r"epsilon is 1.01; expected a number in \[0, 1\]"),
-        (["--epsilon", "nan"], "epsilon is nan"),
-        (["--gamma", "1"], r"gamma is 1.0; expected a number in \[0, 1\)"),
-        (["--gamma", "-0.1"], "gamma is -0.1"),
-        (["--batch-size", "0"], "batch_size is 0; expected at least 1"),
+        (["--epsilon", "1.01"], r"--epsilon is 1.01; expected a number in \[0, 1\]"),
+        (["--epsilon", "nan"], "--epsilon is nan"),
+        (["--gamma", "1"], r"--gamma is 1.0; expected a number in \[0, 1\)"),
+        (["--gamma", "-0.1"], "--gamma is -0.1"),
+        (["--batch-size", "0"], "--batch-size is 0; expected at least 1"),
         (
             ["--batch-size", "65", "--capacity", "64"],
-            "batch_size is 65; expected at most the capac",
+            "--batch-size is 65; expected at most the capac",
         ),
-        (["--capacity", "0"], "capacity is 0"),
-        (["--epochs", "0"], "epochs is 0"),
-        (["--eval-every", "0"], "eval_every is 0"),
-        (["--seed", "-1"], "seed is -1"),
-        (["--learning-rate", "0"], "learning_rate is 0.0"),
-        (["--learning-rate", "inf"], "learning_rate is inf"),
+        (["--capacity", "0"], "--capacity is 0"),
+        (["--epochs", "0"], "--epochs is 0"),
+        (["--eval-every", "0"], "--eval-every is 0"),
+        (["--seed", "-1"], "--seed is -1"),
+        (["--learning-rate", "0"], "--learning-rate is 0.0"),
+        (["--learning-rate", "inf"], "--learning-rate is inf"),
+        (["--learning-rate", "1e39"], "--learning-rate is 1e.39; expected one that float32 holds"),
+        (["--threads", "0"], "--threads is 0"),
+        (["--grid-size", "10000000000"], "--grid-size 10000000000 and .* do not fit into memory"),
+        (["--capacity", "1000000000000000"], "--capacity 1000000000000000 do not fit"),
+        (["--out", ""], "argument --out: invalid as_folder value: ''"),
+        (["--out", "~nosuchuser/x"], "argument --out: invalid"),
         (["--colour", "red"], "unrecognized arguments: --colour red"),
     ],
 )
@@ -247,6 +341,25 @@ def _config_with_text(folder):
     _edit(folder, grid_size="5")
 
 
+def _config_of_a_huge_grid(folder):
+    _edit(folder, grid_size=10**6)
+
+
+def _config_beyond_float(folder):
+    _edit(folder, learning_rate=10**400)
+
+
+def _config_beyond_arrays(folder):
+    _edit(folder, grid_size=10**20)
+
+
+def _weights_of_nan(folder):
+    with np.load(folder / "weights.npz") as file:
+        arrays = dict(file)
+    arrays["dense/bias"][3] = np.nan
+    np.savez(folder / "weights.npz", **arrays)
+
+
 def _config_with_nan(folder):
     _edit(folder, epsilon=float("nan"))
 
@@ -279,6 +392,7 @@ def _edit(folder, **changes):
     "damage",
     [
         _no_config, _broken_config, _config_of_nothing, _config_with_more, _config_of_another_grid,
+        _config_of_a_huge_grid, _config_beyond_float, _config_beyond_arrays, _weights_of_nan,
         _config_with_text, _config_with_nan, _huge_config, _nested_config, _no_weights, _no_folder,
     ],
 )  # fmt: skip
@@ -352,7 +466,7 @@ def test_progress_on_a_pipe():
     ]
 
 
-@pytest.mark.parametrize("columns", [40, 120])
+@pytest.mark.parametrize("columns", [40, 80])
 def test_progress_on_a_terminal(columns, monkeypatch):
     monkeypatch.setenv("COLUMNS", str(columns))
     monkeypatch.setenv("TERM", "xterm")
@@ -363,10 +477,12 @@ def test_progress_on_a_terminal(columns, monkeypatch):
     lines = stream.text.split("\r")[1:]
     assert len(lines) < 30  # ten a second, not every epoch
     assert {len(line.rstrip("\n")) for line in lines} == {columns - 1}
-    assert lines[-1].startswith("epoch 250/250 [####################]")
+    assert lines[0].startswith("epoch 1/250  loss 0.016710  wins -")
+    assert lines[-1].startswith("epoch 250/250  loss 0.016710  wins")
     assert lines[-1].endswith("\n")
-    if columns == 120:
-        assert "loss 0.016710  wins 69/80  800 updates/s  0:00 left" in lines[-1]
+    if columns == 80:  # the whole line fits a common terminal
+        assert lines[0].rstrip().endswith("0 updates/s  -:-- left")
+        assert lines[-1].rstrip().endswith("wins 69/80  800 updates/s  0:00 left")
 
 
 def test_the_first_compilation_is_announced(tmp_path):
@@ -390,6 +506,14 @@ def test_a_reader_that_goes_away(tmp_path):
     assert pipe.stderr.read() == b""
     assert pipe.wait(timeout=60) == 141
     pipe.stderr.close()
+
+
+def test_an_output_that_cannot_be_written():
+    code = "from minidqn import cli\ncli.run(lambda: print('x'))"
+    with open("/dev/full", "w") as full:
+        result = subprocess.run([sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE)
+    assert result.returncode == 1
+    assert result.stderr == b"error: [Errno 28] No space left on device\n"
 
 
 def test_ctrl_c_is_one_line():

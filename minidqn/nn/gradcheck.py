@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minidqn.checks import generator, number, whole
+
 __all__ = ["GradientCheck", "check_gradients"]
 
 
@@ -14,7 +16,8 @@ class GradientCheck(NamedTuple):
     ----------
     error : float
         Largest difference between the two gradients, over the largest absolute
-        value of either; 0 is perfect, 2 is a flipped sign.
+        value of either; 0 is perfect, 2 is a flipped sign. NaN if nothing could
+        be judged, or a gradient is not a number.
     checked : int
         How many numbers of the array were tried.
     kinks : int
@@ -61,7 +64,8 @@ def check_gradients(model, states, rng=None, samples=20, step=1e-5):
     Raises
     ------
     ValueError, TypeError
-        If the network does not take such `states`.
+        If the network does not take such `states`, or an argument is not of its
+        kind.
 
     Examples
     --------
@@ -73,7 +77,9 @@ def check_gradients(model, states, rng=None, samples=20, step=1e-5):
     >>> all(check.error < 1e-6 for check in report.values())
     True
     """
-    rng = np.random.default_rng() if rng is None else rng
+    rng = generator(rng)
+    samples = None if samples is None else whole("samples", samples)
+    step = number("step", step, "(0, inf)")
     model = model.astype(np.float64)
     states = np.array(states, np.float64)
     cotangent = rng.standard_normal(model.forward(states).shape)
@@ -102,14 +108,14 @@ def _check_array(scalar, array, gradient, rng, samples, step):
         array[index] = kept - step
         left = (here - scalar()) / step
         array[index] = kept
-        if abs(right - left) > 1e-6 * (1 + abs(right) + abs(left)):
+        if abs(right - left) > 1e-6 * (1 + abs(right) + abs(left)):  # False for NaN
             kinks += 1
         else:
             claimed.append(gradient[index])
             measured.append((left + right) / 2)
     if not claimed:
-        return GradientCheck(0.0, 0, kinks)
+        return GradientCheck(np.nan, 0, kinks)
     claimed, measured = np.array(claimed), np.array(measured)
-    scale = max(np.abs(claimed).max(), np.abs(measured).max())
-    error = np.abs(claimed - measured).max() / scale if scale > 0 else 0.0
+    scale = np.abs([claimed, measured]).max()
+    error = 0.0 if scale == 0 else np.abs(claimed - measured).max() / scale
     return GradientCheck(float(error), len(claimed), kinks)

@@ -72,6 +72,6 @@ def get(loss):
     """
     if isinstance(loss, str) and loss.lower() in ("mse", "mean_squared_error"):
         return MeanSquaredError()
-    if hasattr(loss, "value") and hasattr(loss, "gradient"):
+    if hasattr(loss, "value") and hasattr(loss, "gradient") and not isinstance(loss, type):
         return loss
     raise ValueError(f"loss is {loss!r}; expected 'mse' or an object with value and gradient")
