@@ -166,14 +166,16 @@ def learn(model, batch, gamma=0.8):
     if len(batch) == 0:
         raise ValueError("batch is empty; expected at least one experience")
     goes_on = batch.rewards == 0
+
+    def make_targets(part, q_values, next_q_values):
+        actions, rewards = batch.actions[part], batch.rewards[part]
+        return td_targets(q_values, actions, rewards, next_q_values, gamma)
+
+    if hasattr(model, "bootstrap_on_batch"):
+        return model.bootstrap_on_batch(batch.states, batch.next_states, goes_on, make_targets)
     next_q_values = np.zeros((len(batch), len(ACTIONS)), np.float32)
     if goes_on.any():
         next_q_values[goes_on] = model.predict(batch.next_states[goes_on])
-
-    def make_targets(q_values):
-        return td_targets(q_values, batch.actions, batch.rewards, next_q_values, gamma)
-
-    if hasattr(model, "bootstrap_on_batch"):
-        return model.bootstrap_on_batch(batch.states, make_targets)
-    targets = make_targets(np.asarray(model.predict(batch.states)))
+    q_values = np.asarray(model.predict(batch.states))
+    targets = make_targets(slice(None), q_values, next_q_values)
     return float(model.train_on_batch(batch.states, targets))

@@ -94,11 +94,13 @@ def test_targets_may_be_made_in_place(model, states):
     other = q_network(6, np.random.default_rng(0))
     goal = np.zeros((5, 3), np.float32)
 
-    def in_place(outputs):
-        outputs[:] = goal
+    def in_place(part, outputs, next_outputs):
+        outputs[:] = goal[part]
         return outputs
 
-    assert model.bootstrap_on_batch(states, in_place) == other.train_on_batch(states, goal) > 0
+    nothing = np.zeros(5, bool)
+    loss = model.bootstrap_on_batch(states, states, nothing, in_place)
+    assert loss == other.train_on_batch(states, goal) > 0
     assert weights_equal(model, other)
 
 
@@ -347,7 +349,11 @@ def test_a_missing_weights_file(model, tmp_path):
         (lambda m: m.compile("adam"), TypeError, "optimizer is 'adam'"),
         (lambda m: m.compile(SGD(), "mae"), ValueError, "loss is 'mae'"),
         (lambda m: m.train_on_batch(np.zeros((2, 1, 6, 6)), [[0, 0, 0]]), ValueError, "targets"),
-        (lambda m: m.train_on_batch(np.zeros((0, 1, 6, 6)), []), ValueError, "at least one"),
+        (
+            lambda m: m.train_on_batch(np.zeros((0, 1, 6, 6)), np.zeros((0, 3))),
+            ValueError,
+            "at least one",
+        ),
         (lambda m: m.train_on_batch(np.zeros((1, 1, 6, 6)), [["a"] * 3]), TypeError, "targets"),
         (lambda m: m.set_weights(m.get_weights()[:-1]), ValueError, "7 arrays; expected 8"),
         (lambda m: m.set_weights([0] * 8), ValueError, r"conv2d/kernel has shape \(\)"),

@@ -333,22 +333,33 @@ class Sequential:
         TypeError
             If an array does not hold numbers.
         """
-        return self.bootstrap_on_batch(states, lambda outputs: targets)
+        targets = np.asarray(targets)
+        wanted = (*np.shape(states)[:1], *self.output_shape)
+        if targets.shape != wanted:
+            raise ValueError(f"targets has shape {targets.shape}; expected {wanted}")
+        return self._learn(self._checked(states), lambda part, outputs, _: targets[part])
 
-    def bootstrap_on_batch(self, states, make_targets):
-        """A learning step towards targets that the network's own output is part of.
+    def bootstrap_on_batch(self, states, next_states, goes_on, make_targets):
+        """A learning step towards targets that the network's own outputs are part of.
 
-        The output that the targets are made from is the output that they are
-        compared with, so one forward pass serves for both.
+        The outputs of `states` serve as prediction and for the targets, so there is
+        one forward pass on `states`, one on the `next_states` that are asked for,
+        and one backward. The batch is learned from in parts, by several threads at
+        a time.
 
         Parameters
         ----------
         states : array_like [shape=(N, C, H, W) or (N, D)]
             Input, finite numbers, N >= 1.
+        next_states : array_like [shape=(N, C, H, W) or (N, D)]
+            What followed, finite numbers.
+        goes_on : ndarray [shape=(N,)], bool
+            Which of the next states are asked for.
         make_targets : callable
-            Given the outputs, an ndarray [shape=(N, ...)] of its own to keep or
-            change, returns the targets, array_like of the same shape. It must
-            not run this network: the layers still hold what backward needs.
+            Called for each part of the batch with a slice, the outputs of these
+            `states` and of these `next_states`, ndarrays [shape=(n, ...)] of its
+            own to keep or change, 0 where not asked for. Returns the targets,
+            array_like [shape=(n, ...)]. It must not run this network.
 
         Returns
         -------
@@ -365,24 +376,44 @@ class Sequential:
         Sutton & Barto, *Reinforcement Learning* (2018), section 6.1, for
         "bootstrapping": learning an estimate from an estimate.
         """
-        if self._built().optimizer is None:
-            raise ValueError("the network is not compiled; expected compile() before training")
-        with single_threaded_blas():
-            return self._learn(self.forward(states), make_targets)
+        x, next_x = self._checked(states), self._checked(next_states)
+        if len(next_x) != len(x) or np.shape(goes_on) != (len(x),):
+            raise ValueError(
+                f"next_states and goes_on have shapes {next_x.shape} and {np.shape(goes_on)}; "
+                f"expected {len(x)} of each"
+            )
 
-    def _learn(self, outputs, make_targets):
-        """The rest of a learning step, after its forward."""
-        if len(outputs) == 0:
+        def look_ahead(shard, part):
+            asked = goes_on[part]
+            next_outputs = np.zeros((len(asked), *self.output_shape), x.dtype)
+            if asked.any():
+                next_outputs[asked] = shard.forward(next_x[part][asked])
+            return next_outputs
+
+        return self._learn(x, make_targets, look_ahead)
+
+    def _learn(self, x, make_targets, look_ahead=None):
+        """A learning step: each shard for its part of the batch, then the update by their sum."""
+        if self.optimizer is None:
+            raise ValueError("the network is not compiled; expected compile() before training")
+        if len(x) == 0:
             raise ValueError("states has shape (0, ...); expected at least one sample")
-        targets = np.asarray(make_targets(outputs.copy()))
-        if targets.shape != outputs.shape:
-            raise ValueError(f"targets has shape {targets.shape}; expected {outputs.shape}")
-        if targets.dtype.kind not in "fiub":
-            raise TypeError(f"targets has dtype {targets.dtype}; expected numbers")
-        targets = targets.astype(outputs.dtype, copy=False)
-        self.backward(self.loss.gradient(outputs, targets), wants_input_gradient=False)
+        ends = self._cut(len(x))
+        size = len(x) * math.prod(self.output_shape)
+        losses = [0.0] * (len(ends) - 1)
+
+        def task(shard):
+            part = slice(ends[shard], ends[shard + 1])
+            losses[shard] = self._shards[shard].learn(
+                x[part], part, make_targets, look_ahead, self.loss, size
+            )
+
+        with single_threaded_blas():
+            self._crew.run(task, len(losses))
+        for shard in self._shards[1 : len(losses)]:
+            self.gradients += shard.gradients
         self.optimizer.update(self.parameters, self.gradients)
-        return self.loss.value(outputs, targets)
+        return math.fsum(losses)
 
     def astype(self, dtype):
         """A copy of this network that computes in another dtype; not compiled.
@@ -590,6 +621,19 @@ class _Shard:
             wanted = wants_input_gradient or layer is not self.layers[0]
             g = layer.backward(g, wanted)
         return g
+
+    def learn(self, x, part, make_targets, look_ahead, loss, size):
+        """Forward, targets and backward for one part of a batch; returns its share of the loss."""
+        next_outputs = None if look_ahead is None else look_ahead(self, part)
+        outputs = self.forward(x)
+        targets = np.asarray(make_targets(part, outputs.copy(), next_outputs))
+        if targets.shape != outputs.shape:
+            raise ValueError(f"targets has shape {targets.shape}; expected {outputs.shape}")
+        if targets.dtype.kind not in "fiub":
+            raise TypeError(f"targets has dtype {targets.dtype}; expected numbers")
+        targets = targets.astype(outputs.dtype, copy=False)
+        self.backward(loss.gradient(outputs, targets, size), wants_input_gradient=False)
+        return loss.value(outputs, targets, size)
 
 
 def _views(flat, shapes):
