@@ -166,16 +166,15 @@ def learn(model, batch, gamma=0.8):
     if len(batch) == 0:
         raise ValueError("batch is empty; expected at least one experience")
     goes_on = batch.rewards == 0
+    next_states = batch.next_states[goes_on]
 
-    def make_targets(part, q_values, next_q_values):
-        actions, rewards = batch.actions[part], batch.rewards[part]
-        return td_targets(q_values, actions, rewards, next_q_values, gamma)
+    def make_targets(q_values, values_that_go_on):
+        next_q_values = np.zeros_like(q_values)
+        next_q_values[goes_on] = values_that_go_on
+        return td_targets(q_values, batch.actions, batch.rewards, next_q_values, gamma)
 
     if hasattr(model, "bootstrap_on_batch"):
-        return model.bootstrap_on_batch(batch.states, batch.next_states, goes_on, make_targets)
-    next_q_values = np.zeros((len(batch), len(ACTIONS)), np.float32)
-    if goes_on.any():
-        next_q_values[goes_on] = model.predict(batch.next_states[goes_on])
-    q_values = np.asarray(model.predict(batch.states))
-    targets = make_targets(slice(None), q_values, next_q_values)
+        return model.bootstrap_on_batch(batch.states, next_states, make_targets)
+    values_that_go_on = model.predict(next_states) if len(next_states) else 0
+    targets = make_targets(np.asarray(model.predict(batch.states)), values_that_go_on)
     return float(model.train_on_batch(batch.states, targets))

@@ -19,7 +19,7 @@ copied.
 Numerics: float32 throughout, sums accumulated in float32 in a fixed order; a
 product and the addition after it are one rounding where the processor has the
 instruction, and no other liberty is taken, so NaN and infinities behave as in
-the definition. The kernels release the interpreter lock, and Numba keeps the
+the definition. The long ones release the interpreter lock, and Numba keeps the
 compiled code on disk for the next start.
 """
 
@@ -44,13 +44,14 @@ __all__ = [
     "input_gradient",
     "kernel_gradient",
     "relu_gradient",
+    "sum_rows",
 ]
 
 _IMAGES = numba.float32[:, :, :, ::1]
 _VECTOR = numba.float32[::1]
 
 
-def compiled(function=None, *, arguments=None):
+def compiled(function=None, *, arguments=None, nogil=True):
     """Compile a function with Numba, cached on disk where a folder allows it.
 
     Numba caches beside the source, or in the user's cache folder if that place
@@ -64,6 +65,9 @@ def compiled(function=None, *, arguments=None):
     arguments : tuple of numba types, optional
         What it takes, and then nothing else; it is compiled at once. By default
         it is compiled when it is called, for whatever it is called with.
+    nogil : bool
+        Whether other threads may run Python meanwhile. For a few microseconds it
+        is not worth it: to get the lock back takes longer than that.
 
     Returns
     -------
@@ -76,9 +80,9 @@ def compiled(function=None, *, arguments=None):
     https://numba.readthedocs.io/en/stable/developer/caching.html
     """
     if function is None:
-        return functools.partial(compiled, arguments=arguments)
+        return functools.partial(compiled, arguments=arguments, nogil=nogil)
     signature = () if arguments is None else (numba.void(*arguments),)
-    options = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
+    options = {"nogil": nogil, "error_model": "numpy", "fastmath": {"contract"}}
     try:
         return numba.njit(*signature, cache=True, **options)(function)
     except RuntimeError as error:
@@ -664,7 +668,7 @@ def relu_gradient(g, y):
     return g
 
 
-@compiled
+@compiled(nogil=False)
 def _relu_gradient(g, y):
     for p in range(len(g)):
         g[p] = g[p] if y[p] > 0 else np.float32(0)
@@ -697,7 +701,7 @@ def dense_rows(x, kernel, bias, relu, out):
     _dense_rows(x, kernel, bias, relu, out)
 
 
-@compiled
+@compiled(nogil=False)
 def _dense_rows(x, kernel, bias, relu, y):
     for n in range(y.shape[0]):
         y[n, :] = bias
@@ -731,7 +735,7 @@ def add_bias(y, bias, relu):
     _add_bias(y, bias, relu)
 
 
-@compiled
+@compiled(nogil=False)
 def _add_bias(y, bias, relu):
     for n in range(y.shape[0]):
         if relu:
@@ -742,3 +746,31 @@ def _add_bias(y, bias, relu):
         else:
             for k in range(y.shape[1]):
                 y[n, k] += bias[k]
+
+
+def sum_rows(g, out):
+    """The sum over all rows: what a bias's gradient is.
+
+    Parameters
+    ----------
+    g : ndarray [shape=(N, K)], float32, C-contiguous
+        Gradient with respect to the output.
+    out : ndarray [shape=(K,)], float32, C-contiguous
+        Where to put the sums.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit each other.
+    """
+    if g.shape[1:] != out.shape:
+        raise ValueError(f"out has shape {out.shape}; expected {g.shape[1:]}")
+    _sum_rows(g, out)
+
+
+@compiled(nogil=False)
+def _sum_rows(g, total):
+    total[:] = 0
+    for n in range(g.shape[0]):
+        for k in range(g.shape[1]):
+            total[k] += g[n, k]

@@ -321,12 +321,15 @@ class Dense(_WeightedLayer):
     def backward(self, g, wants_input_gradient=True):
         g = self._through_relu(g)
         np.dot(self.x.T, g, out=self.kernel_gradient)
-        np.sum(g, axis=0, out=self.bias_gradient)
-        if not wants_input_gradient:
-            return None
         if g.dtype == np.float32:
-            return np.dot(g, self.kernel.T, out=self.buffers.get("dx", self.x.shape))
-        return g @ self.kernel.T
+            kernels.sum_rows(g, self.bias_gradient)
+            if wants_input_gradient:
+                return np.dot(g, self.kernel.T, out=self.buffers.get("dx", self.x.shape))
+        else:
+            self.bias_gradient[...] = g.sum(axis=0)
+            if wants_input_gradient:
+                return g @ self.kernel.T
+        return None
 
 
 class Flatten(Layer):

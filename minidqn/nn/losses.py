@@ -18,16 +18,13 @@ class MeanSquaredError:
     https://keras.io/api/losses/regression_losses/#meansquarederror-class
     """
 
-    def value(self, predictions, targets, size=None):
+    def value(self, predictions, targets):
         """The loss.
 
         Parameters
         ----------
         predictions, targets : ndarray [shape=(N, ...)]
             What the network said and what it should have said.
-        size : int, optional
-            How many numbers N*A the whole batch has, if this is a part of it; the
-            losses of the parts then add up to that of the batch.
 
         Returns
         -------
@@ -35,17 +32,15 @@ class MeanSquaredError:
             The loss, summed in float64 whatever the dtype of the errors.
         """
         errors = predictions - targets
-        return float(np.sum(errors * errors, dtype=np.float64)) / (size or errors.size)
+        return float(np.mean(errors * errors, dtype=np.float64))
 
-    def gradient(self, predictions, targets, size=None):
+    def gradient(self, predictions, targets):
         """The slope of the loss: ``2 * (predictions - targets) / (N*A)``.
 
         Parameters
         ----------
         predictions, targets : ndarray [shape=(N, ...)]
             What the network said and what it should have said.
-        size : int, optional
-            How many numbers N*A the whole batch has, if this is a part of it.
 
         Returns
         -------
@@ -53,7 +48,7 @@ class MeanSquaredError:
             Gradient of the loss with respect to the predictions, in their dtype.
         """
         errors = predictions - targets
-        return errors * errors.dtype.type(2 / (size or errors.size))
+        return errors * errors.dtype.type(2 / errors.size)
 
 
 def get(loss):

@@ -146,14 +146,14 @@ class Sequential:
         self.gradients = self._shards[0].gradients
         self._gradients = _views(self.gradients, shapes)
 
-    def _cut(self, count):
-        """Where the shards of `count` samples end, and at least as many shards."""
-        shards = max(1, -(-count // SHARD))
+    def _shards_of(self, samples):
+        """How many shards an array of samples is cut into; as many are there afterwards."""
+        shards = max(1, -(-len(samples) // SHARD))
         while len(self._shards) < shards:
             replicas = [layer.replica() for layer in self.layers]
             gradients = aligned(self.parameters.size, self.parameters.dtype)
             self._shards.append(_Shard(replicas, self._weights, gradients))
-        return [count * shard // shards for shard in range(shards + 1)]
+        return shards
 
     def _built(self):
         """This network, if it has any layers."""
@@ -207,21 +207,23 @@ class Sequential:
         """
         x = self._checked(states)
         outputs = np.empty((len(x), *self.output_shape), x.dtype)
-        self._forward(x, outputs)
+        self._forward((x, outputs))
         return outputs
 
-    def _forward(self, x, outputs):
-        """Send the shards of x through the layers, side by side."""
-        if len(x) <= SHARD:
-            outputs[...] = self._shards[0].forward(x)
+    def _forward(self, *pairs):
+        """Fill the outputs of every pair (x, outputs) in turn, shards side by side."""
+        shards = max(self._shards_of(x) for x, _ in pairs)
+        if shards == 1:
+            for x, outputs in pairs:
+                outputs[...] = self._shards[0].forward(x)
             return
-        ends = self._cut(len(x))
 
         def task(shard):
-            part = slice(ends[shard], ends[shard + 1])
-            outputs[part] = self._shards[shard].forward(x[part])
+            for x, outputs in pairs:
+                part = _part(shard, shards, x)
+                outputs[part] = self._shards[shard].forward(x[part])
 
-        self._crew.run(task, len(ends) - 1)
+        self._crew.run(task, shards)
 
     def backward(self, gradient, wants_input_gradient=True):
         """Gradient of the loss by every weight, for the last ``forward``.
@@ -244,20 +246,24 @@ class Sequential:
             raise ValueError(
                 f"gradient has shape {gradient.shape}; expected (N, *{self.output_shape})"
             )
-        ends = self._cut(len(gradient))
-        parts = [None] * (len(ends) - 1)
+        parts = self._backward(gradient, wants_input_gradient)
+        if not wants_input_gradient:
+            return None
+        whole = np.concatenate(parts)
+        return np.moveaxis(whole, -1, 1) if whole.ndim == 4 else whole
+
+    def _backward(self, gradient, wants_input_gradient):
+        """Every shard's part of the way back, then the sum of their gradients."""
+        parts = [None] * self._shards_of(gradient)
 
         def task(shard):
-            part = gradient[ends[shard] : ends[shard + 1]]
+            part = gradient[_part(shard, len(parts), gradient)]
             parts[shard] = self._shards[shard].backward(part, wants_input_gradient)
 
         self._crew.run(task, len(parts))
         for shard in self._shards[1 : len(parts)]:
             self.gradients += shard.gradients
-        if not wants_input_gradient:
-            return None
-        whole = np.concatenate(parts)
-        return np.moveaxis(whole, -1, 1) if whole.ndim == 4 else whole
+        return parts
 
     def _checked(self, states):
         """`states` as the first layer takes them, if they are what they should be."""
@@ -307,7 +313,7 @@ class Sequential:
         with single_threaded_blas():
             for first in range(0, len(x), batch_size):
                 part = slice(first, first + batch_size)
-                self._forward(x[part], outputs[part])
+                self._forward((x[part], outputs[part]))
         return outputs
 
     def train_on_batch(self, states, targets):
@@ -337,29 +343,26 @@ class Sequential:
         wanted = (*np.shape(states)[:1], *self.output_shape)
         if targets.shape != wanted:
             raise ValueError(f"targets has shape {targets.shape}; expected {wanted}")
-        return self._learn(self._checked(states), lambda part, outputs, _: targets[part])
+        x = self._checked(states)
+        return self._learn(x, x[:0], lambda outputs, _: targets)
 
-    def bootstrap_on_batch(self, states, next_states, goes_on, make_targets):
+    def bootstrap_on_batch(self, states, next_states, make_targets):
         """A learning step towards targets that the network's own outputs are part of.
 
         The outputs of `states` serve as prediction and for the targets, so there is
-        one forward pass on `states`, one on the `next_states` that are asked for,
-        and one backward. The batch is learned from in parts, by several threads at
-        a time.
+        one forward pass on `states`, one on `next_states`, and one backward.
 
         Parameters
         ----------
         states : array_like [shape=(N, C, H, W) or (N, D)]
             Input, finite numbers, N >= 1.
-        next_states : array_like [shape=(N, C, H, W) or (N, D)]
-            What followed, finite numbers.
-        goes_on : ndarray [shape=(N,)], bool
-            Which of the next states are asked for.
+        next_states : array_like [shape=(M, C, H, W) or (M, D)]
+            What followed, where it matters, finite numbers; M may be 0.
         make_targets : callable
-            Called for each part of the batch with a slice, the outputs of these
-            `states` and of these `next_states`, ndarrays [shape=(n, ...)] of its
-            own to keep or change, 0 where not asked for. Returns the targets,
-            array_like [shape=(n, ...)]. It must not run this network.
+            Called with the outputs of `states` and of `next_states`, ndarrays
+            [shapes=(N, ...) and (M, ...)] of its own to keep or change; returns
+            the targets, array_like [shape=(N, ...)]. It must not run this network:
+            the layers still hold what backward needs.
 
         Returns
         -------
@@ -376,44 +379,28 @@ class Sequential:
         Sutton & Barto, *Reinforcement Learning* (2018), section 6.1, for
         "bootstrapping": learning an estimate from an estimate.
         """
-        x, next_x = self._checked(states), self._checked(next_states)
-        if len(next_x) != len(x) or np.shape(goes_on) != (len(x),):
-            raise ValueError(
-                f"next_states and goes_on have shapes {next_x.shape} and {np.shape(goes_on)}; "
-                f"expected {len(x)} of each"
-            )
+        return self._learn(self._checked(states), self._checked(next_states), make_targets)
 
-        def look_ahead(shard, part):
-            asked = goes_on[part]
-            next_outputs = np.zeros((len(asked), *self.output_shape), x.dtype)
-            if asked.any():
-                next_outputs[asked] = shard.forward(next_x[part][asked])
-            return next_outputs
-
-        return self._learn(x, make_targets, look_ahead)
-
-    def _learn(self, x, make_targets, look_ahead=None):
-        """A learning step: each shard for its part of the batch, then the update by their sum."""
+    def _learn(self, x, next_x, make_targets):
+        """A learning step; see ``bootstrap_on_batch``."""
         if self.optimizer is None:
             raise ValueError("the network is not compiled; expected compile() before training")
         if len(x) == 0:
             raise ValueError("states has shape (0, ...); expected at least one sample")
-        ends = self._cut(len(x))
-        size = len(x) * math.prod(self.output_shape)
-        losses = [0.0] * (len(ends) - 1)
-
-        def task(shard):
-            part = slice(ends[shard], ends[shard + 1])
-            losses[shard] = self._shards[shard].learn(
-                x[part], part, make_targets, look_ahead, self.loss, size
-            )
-
+        outputs = np.empty((len(x), *self.output_shape), x.dtype)
+        next_outputs = np.empty((len(next_x), *self.output_shape), x.dtype)
         with single_threaded_blas():
-            self._crew.run(task, len(losses))
-        for shard in self._shards[1 : len(losses)]:
-            self.gradients += shard.gradients
+            # next_x first, since a layer remembers its last input only.
+            self._forward((next_x, next_outputs), (x, outputs))
+            targets = np.asarray(make_targets(outputs.copy(), next_outputs))
+            if targets.shape != outputs.shape:
+                raise ValueError(f"targets has shape {targets.shape}; expected {outputs.shape}")
+            if targets.dtype.kind not in "fiub":
+                raise TypeError(f"targets has dtype {targets.dtype}; expected numbers")
+            targets = targets.astype(outputs.dtype, copy=False)
+            self._backward(self.loss.gradient(outputs, targets), wants_input_gradient=False)
         self.optimizer.update(self.parameters, self.gradients)
-        return math.fsum(losses)
+        return self.loss.value(outputs, targets)
 
     def astype(self, dtype):
         """A copy of this network that computes in another dtype; not compiled.
@@ -622,18 +609,11 @@ class _Shard:
             g = layer.backward(g, wanted)
         return g
 
-    def learn(self, x, part, make_targets, look_ahead, loss, size):
-        """Forward, targets and backward for one part of a batch; returns its share of the loss."""
-        next_outputs = None if look_ahead is None else look_ahead(self, part)
-        outputs = self.forward(x)
-        targets = np.asarray(make_targets(part, outputs.copy(), next_outputs))
-        if targets.shape != outputs.shape:
-            raise ValueError(f"targets has shape {targets.shape}; expected {outputs.shape}")
-        if targets.dtype.kind not in "fiub":
-            raise TypeError(f"targets has dtype {targets.dtype}; expected numbers")
-        targets = targets.astype(outputs.dtype, copy=False)
-        self.backward(loss.gradient(outputs, targets, size), wants_input_gradient=False)
-        return loss.value(outputs, targets, size)
+
+def _part(shard, shards, samples):
+    """Which samples a shard does, of so many shards: equal parts but for one sample."""
+    count = len(samples)
+    return slice(count * shard // shards, count * (shard + 1) // shards)
 
 
 def _views(flat, shapes):

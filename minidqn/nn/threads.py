@@ -7,6 +7,13 @@ import os
 import queue
 import threading
 
+import numpy as np
+from numba import types
+from numba.core import config
+from numba.extending import intrinsic
+
+from minidqn.nn.kernels import compiled
+
 __all__ = ["Crew", "available_cores", "single_threaded_blas"]
 
 
@@ -22,11 +29,53 @@ def available_cores():
     return os.cpu_count() or 1
 
 
+SPINS = 400_000
+"""Looks that a thread takes at a counter before it goes to sleep: about a tenth of a
+millisecond. To wake a sleeping thread takes a good part of a learning step's time."""
+
+
+@intrinsic
+def _now(context, counter):
+    """The first number of an int64 array as another thread left it: ``mov`` (``ldar``)."""
+
+    def generate(context, builder, signature, values):
+        struct = context.make_array(signature.args[0])(context, builder, values[0])
+        return builder.load_atomic(struct.data, "acquire", 8)
+
+    return types.int64(counter), generate
+
+
+@compiled
+def _spin(counter, seen):
+    for _ in range(SPINS):
+        if _now(counter) != seen:
+            return
+
+
+class _Mailbox:
+    """A queue whose reader looks out for a while before it sleeps."""
+
+    def __init__(self):
+        self._queue = queue.SimpleQueue()
+        self._sent = np.zeros(1, np.int64)
+        self._read = 0
+
+    def put(self, letter):
+        self._queue.put(letter)
+        self._sent[0] += 1
+
+    def get(self):
+        if not config.DISABLE_JIT:
+            _spin(self._sent, self._read)
+        self._read += 1
+        return self._queue.get()
+
+
 class Crew:
     """A few threads that do the pieces of one job after another.
 
     The thread that calls ``run`` is one of them; the others start with the first
-    job that needs them, and end with ``close``.
+    job that needs them, and end with ``close``. One thread at a time may call.
 
     Parameters
     ----------
@@ -36,9 +85,8 @@ class Crew:
 
     def __init__(self, size):
         self.size = size
-        self._orders = []  # one queue for each thread but the first
+        self._orders, self._answers = [], []  # a mailbox each for every thread but the first
         self._threads = []
-        self._answers = queue.SimpleQueue()
 
     def run(self, task, pieces):
         """Call ``task(piece)`` for every piece in range(pieces), and wait for all.
@@ -55,32 +103,27 @@ class Crew:
         Raises
         ------
         BaseException
-            The first that a piece raised, with its own traceback, once all
-            threads have stopped.
+            What a piece raised, with its own traceback, once all threads have
+            stopped; that of the first thread, if several did.
         """
         helpers = min(self.size, pieces) - 1
         while len(self._threads) < helpers:
             self._hire()
         for t in range(helpers):
             self._orders[t].put((task, range(t + 1, pieces, self.size)))
-        failure = None
-        try:
-            for piece in range(0, pieces, self.size):
-                task(piece)
-        except BaseException as error:
-            failure = error
-        for _ in range(helpers):
-            failure = self._answers.get() or failure
+        failure = _do(task, range(0, pieces, self.size))
+        for t in range(helpers):
+            answer = self._answers[t].get()
+            failure = failure or answer
         if failure is not None:
             raise failure
 
     def _hire(self):
-        orders = queue.SimpleQueue()
-        thread = threading.Thread(
-            target=_work, args=(orders, self._answers), name="minidqn", daemon=True
-        )
+        orders, answers = _Mailbox(), _Mailbox()
+        thread = threading.Thread(target=_work, args=(orders, answers), name="minidqn", daemon=True)
         thread.start()
         self._orders.append(orders)
+        self._answers.append(answers)
         self._threads.append(thread)
 
     def close(self):
@@ -88,22 +131,27 @@ class Crew:
         for orders in self._orders:
             orders.put(None)
         for thread in self._threads:
-            thread.join()
-        self._orders, self._threads = [], []
+            if thread is not threading.current_thread():  # the last reference may go anywhere
+                thread.join()
+        self._orders, self._answers, self._threads = [], [], []
+
+
+def _do(task, pieces):
+    """Do some pieces; what one raised, or None."""
+    try:
+        for piece in pieces:
+            task(piece)
+    except BaseException as error:
+        return error
+    return None
 
 
 def _work(orders, answers):
     """What a thread of a crew does: orders as they come, until one is None."""
     while (order := orders.get()) is not None:
-        task, pieces = order
-        failure = None
-        try:
-            for piece in pieces:
-                task(piece)
-        except BaseException as error:
-            failure = error
+        failure = _do(*order)
         # Nothing of the job may stay behind: it would keep the network alive.
-        order = task = None
+        order = None
         answers.put(failure)
         failure = None
 

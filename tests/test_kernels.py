@@ -1,0 +1,171 @@
+"""The kernels beside their numbers: nothing outside is touched, and any processor will do."""
+
+import inspect
+import os
+import subprocess
+import sys
+
+import numba
+import numpy as np
+import pytest
+
+from minidqn.nn import convolution, kernels, simd
+from tests.test_convolution import assert_close
+
+FENCE = 512  # numbers on each side: more than a tile that went astray would reach over
+
+
+class Fenced:
+    """An array in the middle of memory that says if it was written to.
+
+    With `value` NaN, a kernel that reads over the edge shows NaN in its result.
+    """
+
+    def __init__(self, array, value):
+        self.memory = np.full(array.size + 2 * FENCE, value, np.float32)
+        self.value = value
+        self.array = self.memory[FENCE : FENCE + array.size].reshape(array.shape)
+        self.array[...] = array
+
+    def intact(self):
+        sides = np.concatenate([self.memory[:FENCE], self.memory[-FENCE:]])
+        return np.array_equal(sides, np.full(2 * FENCE, self.value, np.float32), equal_nan=True)
+
+
+# (N, H, W, C, kh, kw, F): the recipe's, one pixel, one tap, no whole vector, many tiles.
+SHAPES = [
+    (3, 10, 10, 1, 3, 3, 16),
+    (3, 8, 8, 16, 3, 3, 16),
+    (1, 8, 8, 16, 3, 3, 16),
+    (2, 1, 1, 1, 1, 1, 1),
+    (1, 7, 5, 3, 2, 4, 5),
+    (2, 3, 41, 2, 1, 7, 33),
+    (2, 6, 31, 17, 3, 1, 48),
+]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("fence", [np.nan, 12345.0])
+def test_kernels_stay_inside(shape, fence, rng):
+    n, height, width, c, kh, kw, f = shape
+    x, kernel, bias, y = (
+        Fenced(rng.standard_normal(lengths), fence)
+        for lengths in (
+            (n, height, width, c),
+            (kh, kw, c, f),
+            (f,),
+            (n, height - kh + 1, width - kw + 1, f),
+        )
+    )
+    dx, dkernel, dbias = (
+        Fenced(x.array, fence),
+        Fenced(kernel.array, fence),
+        Fenced(bias.array, fence),
+    )
+    plan = kernels.Convolution((height, width, c), (kh, kw, c, f))
+    g = rng.standard_normal(y.array.shape).astype(np.float32)
+    plan.convolve(x.array, kernel.array, bias.array, False, y.array)
+    assert_close(
+        y.array, convolution.convolve(x.array.astype(float), kernel.array, bias.array), 1e-5
+    )
+    fenced_g = Fenced(g, fence)
+    plan.input_gradient(fenced_g.array, kernel.array, dx.array)
+    assert_close(dx.array, convolution.input_gradient(g.astype(float), kernel.array), 1e-5)
+    plan.kernel_gradient(x.array, fenced_g.array, dkernel.array, dbias.array)
+    expected = convolution.kernel_gradient(x.array.astype(float), g)
+    assert_close(dkernel.array, expected[0], 1e-5)
+    assert_close(dbias.array, expected[1], 1e-5)
+    assert all(array.intact() for array in (x, kernel, bias, y, dx, dkernel, dbias, fenced_g))
+
+
+PROCESSORS = {
+    "haswell": "+avx2,+fma,+avx,+sse4.2,+ssse3,+sse3,+bmi,+bmi2",
+    "x86-64": "+sse2",
+    "generic": "",
+}
+
+
+@pytest.mark.skipif(
+    "+avx2" not in simd.llvm.get_host_cpu_features().flatten(),
+    reason="the other processors' code would not run on this one",
+)
+@pytest.mark.parametrize("processor", PROCESSORS)
+def test_kernels_for_other_processors(processor, tmp_path):
+    """Compiled for older processors: shorter vectors, fewer registers, no fused multiply-add."""
+    code = (
+        "from tests.test_kernels import check_the_recipe\n"
+        "from minidqn.nn import simd\n"
+        "check_the_recipe()\n"
+        "print(simd.LANES)\n"
+    )
+    environment = {
+        "NUMBA_CPU_NAME": processor,
+        "NUMBA_CPU_FEATURES": PROCESSORS[processor],
+        "NUMBA_CACHE_DIR": str(tmp_path),
+    }
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env=os.environ | environment,
+        cwd=os.path.dirname(os.path.dirname(__file__)),
+    )
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert result.stdout == ("8\n" if processor == "haswell" else "4\n")
+
+
+def check_the_recipe():
+    """The recipe's two convolutions, and one that is no whole number of vectors."""
+    rng = np.random.default_rng(3)
+    for n, side, c, f in ((3, 10, 1, 16), (2, 8, 16, 16), (2, 6, 3, 5)):
+        x, kernel, bias, g = (
+            rng.standard_normal(shape).astype(np.float32)
+            for shape in ((n, side, side, c), (3, 3, c, f), (f,), (n, side - 2, side - 2, f))
+        )
+        assert_close(kernels.convolve(x, kernel, bias), convolution.convolve(x, kernel, bias), 1e-5)
+        assert_close(kernels.input_gradient(g, kernel), convolution.input_gradient(g, kernel), 1e-5)
+        for actual, expected in zip(
+            kernels.kernel_gradient(x, g), convolution.kernel_gradient(x, g), strict=True
+        ):
+            assert_close(actual, expected, 2e-5)
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+@pytest.mark.parametrize("columns", [1, 3])
+@pytest.mark.parametrize("taps", [1, 2])
+def test_tiles_do_what_their_definitions_say(rows, columns, taps, rng, monkeypatch):
+    """Each intrinsic, compiled, against the plain Python that documents it."""
+    tile = simd.Tile(rows, columns, vectors=2, taps=taps, stride=3)
+    spread = tile.spread
+    width, steps = tile.width, columns + taps
+    x = rng.standard_normal((4, 5, 3 * steps + 3)).astype(np.float32)
+    weights = rng.standard_normal((2, taps, width)).astype(np.float32)
+    memory = rng.standard_normal((4, steps, width)).astype(np.float32)
+
+    def every(out, wide, sums):
+        values = simd.load(tile, memory, (0, 0, 0), steps * width, width)
+        values = simd.correlate(values, tile, x, (1, 0, 1), x.shape[2], weights, (1, 0, 0), width)
+        values = simd.add(values, tile, memory, (1, 0, 0))
+        simd.store(simd.relu(values, tile), tile, out, (0, 0, 0), columns * width, width)
+        wider = simd.fill(spread, memory, (0, 0, 0))
+        wider = simd.scatter(wider, tile, x, (0, 1, 2), x.shape[2], weights, (0, 0, 0), width)
+        simd.store(wider, spread, wide, (0, 0, 0), spread.columns * width, width)
+        simd.store(simd.zeros(tile), tile, sums, (0, 0, 0), columns * width, width)
+
+    shapes = (rows, columns, width), (rows, spread.columns, width), (rows, columns, width)
+    compiled = [np.full(shape, np.nan, np.float32) for shape in shapes]
+    plain = [np.full(shape, np.nan, np.float32) for shape in shapes]
+    numba.njit(every)(*compiled)
+    for name in simd.__all__:
+        if callable(getattr(simd, name)) and name != "Tile":
+            monkeypatch.setattr(simd, name, inspect.unwrap(getattr(simd, name)))
+    every(*plain)
+    for actual, expected in zip(compiled, plain, strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_the_cache_knows_the_intrinsics():
+    """A tile carries a digest of simd.py, and compiled code is looked up by its tiles."""
+    assert len(simd.Tile().source) == 16
+    assert simd.Tile().lanes == simd.LANES
+    assert simd._TileType(simd.Tile()) != simd._TileType(simd.Tile()._replace(source="another"))
