@@ -8,6 +8,8 @@ each time with other random numbers.
 """
 
 import argparse
+import contextlib
+import io
 import time
 
 import numpy as np
@@ -33,7 +35,8 @@ def by_the_script(_):
     """The same by the 2016 loop."""
     model = literal_network()
     yield model
-    literal_loop(model)
+    with contextlib.redirect_stdout(io.StringIO()):
+        literal_loop(model)
     yield model
     yield "-"
 
