@@ -1,5 +1,6 @@
 """Arguments that are what they should be, or one line that says what they are."""
 
+import functools
 import math
 import numbers
 import operator
@@ -70,17 +71,26 @@ def number(name, value, inside):
     ValueError
         If it is outside the interval, or NaN.
     """
-    if isinstance(value, bool) or not isinstance(value, (numbers.Real, np.number)):
+    if type(value) is not float and (
+        isinstance(value, bool) or not isinstance(value, (numbers.Real, np.number))
+    ):
         raise TypeError(f"{name} is {value!r}; expected a number in {inside}")
-    low, high = inside[1:-1].split(", ")
-    above = value >= float(low) if inside[0] == "[" else value > float(low)
-    below = value <= float(high) if inside[-1] == "]" else value < float(high)
-    if not (above and below):
+    above, low, below, high = _bounds(inside)
+    if not (above(value, low) and below(value, high)):
         raise ValueError(f"{name} is {value}; expected a number in {inside}")
     try:
         return float(value)
     except OverflowError:
         raise ValueError(f"{name} is too large; expected a number in {inside}") from None
+
+
+@functools.cache
+def _bounds(inside):
+    """Comparisons and limits of an interval: ">= 0 and < 1" for "[0, 1)"."""
+    low, high = inside[1:-1].split(", ")
+    above = operator.ge if inside[0] == "[" else operator.gt
+    below = operator.le if inside[-1] == "]" else operator.lt
+    return above, float(low), below, float(high)
 
 
 def generator(rng):

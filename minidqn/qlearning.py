@@ -68,7 +68,8 @@ def epsilon_greedy(model, state, epsilon, rng):
     rng = generator(rng)
     if rng.random() < epsilon:
         return int(rng.integers(ACTIONS[0], ACTIONS[-1], endpoint=True))
-    return int(greedy(model.predict(np.asarray(state)[np.newaxis]))[0])
+    q_values = model.predict(np.asarray(state)[np.newaxis])[0]
+    return ACTIONS[int(np.argmax(q_values))]
 
 
 def td_targets(q_values, actions, rewards, next_q_values, gamma=0.8):

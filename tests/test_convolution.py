@@ -11,6 +11,9 @@ from tests import naive
 
 pytestmark = pytest.mark.uncompiled
 
+# Compiled, every new shape costs seconds; test_uncompiled runs many more of them.
+few_if_compiled = settings(max_examples=40 if numba.config.DISABLE_JIT else 4)
+
 
 @st.composite
 def problems(draw):
@@ -64,8 +67,7 @@ def check_kernels(problem):
         assert_close(dbias, expected[1], 1e-5)
 
 
-# Compiled, every shape costs a second the first time; uncompiled, nothing.
-@settings(max_examples=40 if numba.config.DISABLE_JIT else 8)
+@few_if_compiled
 @given(problems())
 def test_kernels_are_the_definition(problem):
     check_kernels(problem)

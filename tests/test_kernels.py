@@ -81,7 +81,6 @@ def test_kernels_stay_inside(shape, fence, rng):
 PROCESSORS = {
     "haswell": "+avx2,+fma,+avx,+sse4.2,+ssse3,+sse3,+bmi,+bmi2",
     "x86-64": "+sse2",
-    "generic": "",
 }
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from minidqn.nn import Conv2D, Dense, Flatten, Sequential, check_gradients
 from tests import naive
-from tests.test_convolution import assert_close
+from tests.test_convolution import assert_close, few_if_compiled
 
 pytestmark = pytest.mark.uncompiled
 
@@ -44,6 +44,7 @@ def test_gradients_of_any_network(drawn):
         assert check.kinks <= check.checked + 2, name
 
 
+@few_if_compiled
 @given(networks())
 def test_float32_runs_as_float64_does(drawn):
     """The kernels' network, forward and backward, against the definition's."""

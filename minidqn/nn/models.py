@@ -212,7 +212,7 @@ class Sequential:
 
     def _forward(self, *pairs):
         """Fill the outputs of every pair (x, outputs) in turn, shards side by side."""
-        shards = max(self._shards_of(x) for x, _ in pairs)
+        shards = max([self._shards_of(x) for x, _ in pairs])
         if shards == 1:
             for x, outputs in pairs:
                 outputs[...] = self._shards[0].forward(x)
@@ -279,8 +279,10 @@ class Sequential:
             raise TypeError(f"states has dtype {states.dtype}; expected numbers")
         if states.ndim == 4:
             states = states.transpose(0, 2, 3, 1)
-        with np.errstate(over="ignore"):
-            x = np.ascontiguousarray(states, self.parameters.dtype)
+        if states.dtype.itemsize > self.parameters.itemsize:
+            with np.errstate(over="ignore"):  # what overflows is refused in the next lines
+                states = states.astype(self.parameters.dtype)
+        x = np.ascontiguousarray(states, self.parameters.dtype)
         finite("states", x)
         return x
 
@@ -311,6 +313,9 @@ class Sequential:
         batch_size = whole("batch_size", batch_size)
         outputs = np.empty((len(x), *self.output_shape), x.dtype)
         with single_threaded_blas():
+            if len(x) <= batch_size:
+                self._forward((x, outputs))
+                return outputs
             for first in range(0, len(x), batch_size):
                 part = slice(first, first + batch_size)
                 self._forward((x[part], outputs[part]))

@@ -1,0 +1,278 @@
+"""What all benchmarks share: contestants, fair processes, interleaved timing, tables.
+
+A benchmark runs its measurements in child processes that are held to as many
+cores as the run has threads, with every library's own threads limited to the
+same number, since some of them can only be told so before they are imported. In
+a child all contestants take turns, so that a machine that slows down slows down
+for all; ratios are only ever taken within one child.
+"""
+
+import argparse
+import csv
+import datetime
+import importlib
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+RESULTS = Path(__file__).parent / "results"
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+CHILD = "--in-child"
+GENERATOR = np.random.default_rng(0)
+
+
+class MiniDQN:
+    """This package, behind the contestants' interface."""
+
+    name = "minidqn"
+
+    def __init__(self, weights, grid_size, learning_rate=1e-3, gamma=0.8, threads=1):
+        from minidqn.train import q_network
+
+        self.model = q_network(grid_size, learning_rate=learning_rate, threads=threads)
+        self.model.set_weights(weights)
+        self.gamma = gamma
+        self.predict, self.train_on_batch = self.model.predict, self.model.train_on_batch
+        self.get_weights = self.model.get_weights
+
+    def learn(self, batch):
+        """One learning step; its loss."""
+        from minidqn.qlearning import learn
+
+        return learn(self.model, batch, self.gamma)
+
+    def act(self, state):
+        """The greedy action for one frame."""
+        from minidqn.qlearning import epsilon_greedy
+
+        return epsilon_greedy(self.model, state, 0, GENERATOR)
+
+
+# Label, module, class, keyword arguments; the first one is the reference of all ratios.
+CONTESTANTS = (
+    ("minidqn", "benchmarks.harness", "MiniDQN", {}),
+    ("torch eager", "benchmarks.torch_dqn", "TorchDQN", {"mode": "eager"}),
+    ("torch channels-last", "benchmarks.torch_dqn", "TorchDQN", {"mode": "channels-last"}),
+    ("torch.compile", "benchmarks.torch_dqn", "TorchDQN", {"mode": "compile"}),
+    ("jax", "benchmarks.jax_dqn", "JaxDQN", {}),
+    ("keras", "benchmarks.keras_dqn", "KerasDQN", {}),
+    ("keras, one by one", "benchmarks.keras_literal", "KerasLiteral", {}),
+)
+
+
+def contestants(labels, weights, grid_size, threads):
+    """The contestants of these labels that are installed, and why the others are not.
+
+    Parameters
+    ----------
+    labels : list of str
+        From `CONTESTANTS`.
+    weights : list of ndarray
+        What they start from.
+    grid_size, threads : int
+        The job.
+
+    Returns
+    -------
+    present : dict of str to object
+        By label.
+    absent : dict of str to str
+        The reason, by label.
+    """
+    present, absent = {}, {}
+    for label, module, name, options in CONTESTANTS:
+        if label not in labels:
+            continue
+        if name in ("MiniDQN", "TorchDQN"):
+            options = {**options, "threads": threads}
+        try:
+            make = getattr(importlib.import_module(module), name)
+            present[label] = make(weights, grid_size, **options)
+        except ImportError as error:
+            absent[label] = f"not installed: {error.name or error}"
+    return present, absent
+
+
+def take_turns(jobs, rounds, warm_up=3, seconds=60.0):
+    """Time jobs one after the other, over and over.
+
+    Parameters
+    ----------
+    jobs : dict of str to callable
+        Each takes the number of the round.
+    rounds : int
+        How often each is timed, at most.
+    warm_up : int
+        Rounds that come first and do not count.
+    seconds : float
+        After which no more rounds begin, as soon as there are five.
+
+    Returns
+    -------
+    dict of str to dict
+        For each job "min" and "median" seconds of a round, "rounds", and "cores",
+        processor time over wall time: 1 if it kept to one core.
+    """
+    times = {label: [] for label in jobs}
+    spent = dict.fromkeys(jobs, 0.0)
+    for number in range(warm_up):
+        for job in jobs.values():
+            job(number)
+    began = time.perf_counter()
+    for number in range(rounds):
+        if number >= 5 and time.perf_counter() - began > seconds:
+            break
+        for label, job in jobs.items():
+            cpu, wall = time.process_time(), time.perf_counter()
+            job(number)
+            times[label].append(time.perf_counter() - wall)
+            spent[label] += time.process_time() - cpu
+    return {
+        label: {
+            "min": min(taken),
+            "median": sorted(taken)[len(taken) // 2],
+            "rounds": len(taken),
+            "cores": spent[label] / sum(taken),
+        }
+        for label, taken in times.items()
+    }
+
+
+def sgemm_job(side=512):
+    """A product of two square matrices by NumPy's BLAS, and how many operations it takes."""
+    rng = np.random.default_rng(0)
+    a, b = rng.random((2, side, side), np.float32)
+    out = np.empty_like(a)
+    return lambda _: np.dot(a, b, out=out), 2 * side**3
+
+
+def step_operations(grid_size, samples, going_on):
+    """Multiplications and additions of a learning step, and nothing that could be skipped."""
+    conv1, conv2 = (grid_size - 2) ** 2 * 9 * 16, (grid_size - 4) ** 2 * 144 * 16
+    dense1, dense2 = (grid_size - 4) ** 2 * 16 * 100, 300
+    forward = conv1 + conv2 + dense1 + dense2
+    backward = 2 * forward - conv1  # nobody needs the gradient by the frames
+    return 2 * (forward * (samples + going_on) + backward * samples)
+
+
+def played_batches(grid_size, batch_size, count, seed=0):
+    """Batches of games played at random, by the coroutines that training uses."""
+    from minidqn.fruit import episode
+    from minidqn.replay import experience_replay
+
+    rng = np.random.default_rng(seed)
+    replay = experience_replay(batch_size, rng=rng)
+    next(replay)
+    batches = []
+    while len(batches) < count:
+        ep = episode(grid_size, rng)
+        S, reward = next(ep)
+        while reward == 0:
+            action = int(rng.integers(-1, 2))
+            S_prime, reward = ep.send(action)
+            batch = replay.send((S, action, reward, S_prime))
+            S = S_prime
+        if batch is not None:
+            batches.append(batch)
+    return batches
+
+
+def in_child(module, job, threads=1, **environment):
+    """Run ``module.measure(job)`` in a process held to so many cores; what it returned.
+
+    Parameters
+    ----------
+    module : str
+        A benchmark, such as "benchmarks.step".
+    job : dict
+        What to do; JSON.
+    threads : int
+        Cores and threads.
+    environment : str
+        Variables to set, such as KERAS_BACKEND.
+    """
+    variables = {name: str(threads) for name in THREAD_VARIABLES} | environment
+    command = [sys.executable, "-m", module, CHILD, json.dumps(job | {"threads": threads})]
+    done = subprocess.run(
+        command,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | variables | {"TF_CPP_MIN_LOG_LEVEL": "3"},
+        check=True,
+    )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main(description, measure, report, add_flags=None):
+    """The command line of a benchmark: parent and child.
+
+    Parameters
+    ----------
+    description : str
+        For --help.
+    measure : callable
+        In a child: from a job to a result, both JSON.
+    report : callable
+        In the parent: from the arguments; calls `in_child`.
+    add_flags : callable, optional
+        Adds to the parser.
+    """
+    if CHILD in sys.argv:
+        job = json.loads(sys.argv[-1])
+        if hasattr(os, "sched_setaffinity"):
+            cores = sorted(os.sched_getaffinity(0))[: job["threads"]]
+            os.sched_setaffinity(0, cores)
+        print(json.dumps(measure(job)))
+        return
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--quick", action="store_true", help="a few rounds, to see that it runs")
+    if add_flags is not None:
+        add_flags(parser)
+    arguments = parser.parse_args()
+    print(machine())
+    report(arguments)
+
+
+def machine():
+    """The machine, the versions and the day, in two lines."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    model = platform.processor() or platform.machine()
+    if os.path.exists("/proc/cpuinfo"):
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            names = [line.split(":")[1].strip() for line in file if line.startswith("model name")]
+        model = names[0] if names else model
+    versions = [f"Python {platform.python_version()}"]
+    for package in ("numpy", "numba", "torch", "jax", "keras"):
+        try:
+            versions.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            versions.append(f"{package} not installed")
+    day = datetime.date.today().isoformat()
+    return f"{model}, {os.cpu_count()} cores, {platform.system()}, {day}\n{', '.join(versions)}"
+
+
+def write_csv(name, rows):
+    """Write rows, dicts with the same keys, to results/NAME.csv."""
+    RESULTS.mkdir(exist_ok=True)
+    with open(RESULTS / f"{name}.csv", "w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def write_table(name, rows):
+    """Print rows as a Markdown table, and write it to results/NAME.md below the machine."""
+    heads = list(rows[0])
+    lines = [f"| {' | '.join(heads)} |", f"|{'|'.join('---' for _ in heads)}|"]
+    lines += [f"| {' | '.join(str(row[head]) for head in heads)} |" for row in rows]
+    text = "\n".join(lines)
+    print(text, flush=True)
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{name}.md").write_text(f"{machine()}\n\n{text}\n", encoding="utf-8")
