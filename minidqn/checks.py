@@ -7,7 +7,7 @@ import operator
 
 import numpy as np
 
-__all__ = ["generator", "number", "whole"]
+__all__ = ["finite", "generator", "number", "whole"]
 
 
 def whole(name, value, least=1, why=""):
@@ -135,5 +135,7 @@ def finite(name, array):
     """
     flat = array.reshape(-1)
     # The sum of squares of finite numbers is finite unless it overflows: one fast pass.
-    if not math.isfinite(np.dot(flat, flat)) and not np.isfinite(flat).all():
+    with np.errstate(over="ignore", invalid="ignore"):
+        squares = np.dot(flat, flat)
+    if not math.isfinite(squares) and not np.isfinite(flat).all():
         raise ValueError(f"{name} holds NaN or infinity; expected finite numbers")

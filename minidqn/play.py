@@ -140,15 +140,17 @@ def main(argv=None):
         parser.error(f"RUN {arguments.run}: its network does not fit into memory")
     except OSError as error:
         parser.error(f"RUN {arguments.run}: cannot read {error.filename}: {error.strerror}")
-    with cli.announce_compilation():
-        won = wins(model, settings.grid_size)
-    if arguments.no_images:
-        games = play_test_games(model, settings, arguments.games)
-    else:
-        try:
+    try:
+        with cli.announce_compilation():
+            won = wins(model, settings.grid_size)
+        if arguments.no_images:
+            games = play_test_games(model, settings, arguments.games)
+        else:
             games = save_pictures(model, settings, folder, arguments.games)
-        except OSError as error:
-            parser.error(f"{folder} cannot be written to: {error.strerror}")
+    except MemoryError:
+        parser.error(f"RUN {arguments.run}: its games do not fit into memory")
+    except OSError as error:
+        parser.error(f"{folder} cannot be written to: {error.strerror}")
     if arguments.watch:
         watch(games)
     caught = sum(reward > 0 for _, reward in games)

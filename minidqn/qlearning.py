@@ -100,8 +100,8 @@ def td_targets(q_values, actions, rewards, next_q_values, gamma=0.8):
     Raises
     ------
     TypeError, ValueError
-        If gamma is not a number in [0, 1), an action is not in (-1, 0, 1), or the shapes
-        do not fit each other.
+        If gamma is not a number in [0, 1), a reward is not finite, an action is
+        not in (-1, 0, 1), or the shapes do not fit each other.
 
     References
     ----------
@@ -125,7 +125,11 @@ def td_targets(q_values, actions, rewards, next_q_values, gamma=0.8):
     ):
         if np.shape(array) != shape:
             raise ValueError(f"{name} has shape {np.shape(array)}; expected {shape}")
-    if actions.dtype.kind not in "iu" or (np.abs(actions) > 1).any():
+    if rewards.dtype.kind not in "fiub" or not np.isfinite(rewards).all():
+        raise ValueError(f"rewards holds {rewards!r}; expected finite numbers")
+    if actions.dtype.kind not in "iu":
+        raise TypeError(f"actions has dtype {actions.dtype}; expected whole numbers")
+    if ((actions < ACTIONS[0]) | (actions > ACTIONS[-1])).any():
         raise ValueError(f"actions holds {np.setdiff1d(actions, ACTIONS)}; expected {ACTIONS} only")
     targets = np.array(q_values)
     if targets.dtype.kind != "f":

@@ -71,8 +71,8 @@ def experience_replay(batch_size, capacity=100_000, rng=None):
     Frames are copied, so the caller may change them afterwards. They are kept in
     one byte a pixel as long as all are zeros and ones (2*G*G + 5 bytes an
     experience), and in float32 from the first frame on that is not. A full
-    memory overwrites its oldest experience; ``send`` takes the same time however
-    many are stored.
+    memory overwrites its oldest experience; what ``send`` has to do does not grow
+    with how many are stored.
 
     Parameters
     ----------

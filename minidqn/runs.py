@@ -1,5 +1,6 @@
 """A run: its settings, its random streams, and the files of its folder."""
 
+import argparse
 import csv
 import dataclasses
 import json
@@ -285,12 +286,12 @@ def as_folder(text):
 
     Raises
     ------
-    ValueError
+    argparse.ArgumentTypeError
         If it is empty, or nobody's home.
     """
     if not text:
-        raise ValueError("empty")
+        raise argparse.ArgumentTypeError("it is empty; expected the name of a folder")
     try:
         return Path(text).expanduser()
     except RuntimeError as error:
-        raise ValueError(str(error)) from error
+        raise argparse.ArgumentTypeError(f"{text}: {error}") from error

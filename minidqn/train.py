@@ -227,18 +227,20 @@ def _prepare(parser, arguments):
         settings = Settings(**options)
     except (TypeError, ValueError) as error:
         parser.error(_as_flags(error))
+    if runs.holds_run(folder) and not overwrite:
+        parser.error(f"--out {folder} holds a run already; use --overwrite to replace it")
     grid_size, capacity = settings.grid_size, settings.capacity
     streams = settings.streams()
     try:
         np.empty((2, capacity, grid_size, grid_size), np.uint8)  # room for the memory's frames
         model = q_network(grid_size, streams.weights, settings.learning_rate, threads)
+        with cli.announce_compilation():
+            warm_up(grid_size)
     except (MemoryError, ValueError, OverflowError) as error:
         if "learning_rate" in str(error):  # too small or too large for float32
             parser.error(_as_flags(error))
         parser.error(f"--grid-size {grid_size} and --capacity {capacity} do not fit into memory")
     try:
-        if runs.holds_run(folder) and not overwrite:
-            parser.error(f"--out {folder} holds a run already; use --overwrite to replace it")
         folder.mkdir(parents=True, exist_ok=True)
         if draws:
             (folder / runs.IMAGES).mkdir(exist_ok=True)
@@ -266,8 +268,6 @@ def main(argv=None):
     parser = _parser()
     arguments = parser.parse_args(argv)
     settings, streams, model, folder = _prepare(parser, arguments)
-    with cli.announce_compilation():
-        warm_up(settings.grid_size)
     try:
         record = _train_and_save(model, settings, streams, folder, not arguments.no_images)
     except BrokenPipeError:

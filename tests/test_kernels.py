@@ -168,3 +168,52 @@ def test_the_cache_knows_the_intrinsics():
     assert len(simd.Tile().source) == 16
     assert simd.Tile().lanes == simd.LANES
     assert simd._TileType(simd.Tile()) != simd._TileType(simd.Tile()._replace(source="another"))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda p, x, w, b, y, g: p.convolve(x, w[:2], b, False, y),
+        lambda p, x, w, b, y, g: p.convolve(x, w, b[:2], False, y),
+        lambda p, x, w, b, y, g: p.convolve(x, w, b, False, y[:1]),
+        lambda p, x, w, b, y, g: p.convolve(x[:1], w, b, False, y),
+        lambda p, x, w, b, y, g: p.input_gradient(y, w[:, :2], x),
+        lambda p, x, w, b, y, g: p.input_gradient(y[:1], w, x),
+        lambda p, x, w, b, y, g: p.kernel_gradient(x, y[:1], w, b),
+        lambda p, x, w, b, y, g: p.kernel_gradient(x, y, w[:2], b),
+        lambda p, x, w, b, y, g: kernels.dense_rows(g, g, b, False, g),
+        lambda p, x, w, b, y, g: kernels.dense_rows(g[:1], g.T.copy(), b[:1], False, g[:1]),
+        lambda p, x, w, b, y, g: kernels.add_bias(g, b[:2], False),
+        lambda p, x, w, b, y, g: kernels.sum_rows(g, b[:2]),
+        lambda p, x, w, b, y, g: kernels.relu_gradient(g, g[:1]),
+    ],
+)
+def test_no_kernel_is_reached_with_a_wrong_shape(call):
+    x, kernel, bias = np.zeros((2, 5, 5, 2)), np.zeros((3, 3, 2, 4)), np.zeros(4)
+    arrays = [a.astype(np.float32) for a in (x, kernel, bias, np.zeros((2, 3, 3, 4)))]
+    with pytest.raises(ValueError, match="expected"):
+        call(kernels.Convolution((5, 5, 2), (3, 3, 2, 4)), *arrays, np.zeros((3, 4), np.float32))
+
+
+def test_only_plain_arrays_are_changed_in_place():
+    g = np.ones((4, 4), np.float32)
+    with pytest.raises(TypeError, match="C-contiguous"):
+        kernels.relu_gradient(g[:, ::2], g[:, ::2])
+    with pytest.raises(TypeError, match="float64"):
+        kernels.relu_gradient(g.astype(float), g.astype(float))
+
+
+def test_read_only_arrays_are_read(rng):
+    x, kernel, bias = (
+        rng.random(shape).astype(np.float32) for shape in ((1, 5, 5, 2), (3, 3, 2, 4), (4,))
+    )
+    y = kernels.convolve(x, kernel, bias)
+    dx = kernels.input_gradient(y, kernel)
+    dkernel, _ = kernels.kernel_gradient(x, y)
+    for array in (x, kernel, bias, y):
+        array.setflags(write=False)
+    np.testing.assert_array_equal(kernels.convolve(x, kernel, bias), y)
+    np.testing.assert_array_equal(kernels.input_gradient(y, kernel), dx)
+    np.testing.assert_array_equal(kernels.kernel_gradient(x, y)[0], dkernel)
+    with pytest.raises(ValueError, match="out is read-only"):
+        kernels.convolve(x, kernel, bias, out=y)

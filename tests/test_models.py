@@ -76,6 +76,27 @@ def test_states_of_any_number_type(model, kind):
     np.testing.assert_array_equal(model.predict(states), model.predict(states.astype(np.float32)))
 
 
+def test_read_only_states(model, states, rng):
+    targets = rng.random((5, 3))
+    other = q_network(6, np.random.default_rng(0))
+    expected = other.predict(states), other.train_on_batch(states, targets)
+    states.setflags(write=False)
+    np.testing.assert_array_equal(model.predict(states), expected[0])
+    assert model.train_on_batch(states, targets) == expected[1]
+
+
+def test_large_states_are_no_cause_for_warnings(model):
+    assert np.isfinite(model.predict(np.full((1, 1, 6, 6), 1e25))).all()
+
+
+def test_backward_belongs_to_the_last_forward(model, states):
+    with pytest.raises(ValueError, match="5 samples; expected None"):
+        model.backward(np.zeros((5, 3)))
+    model.forward(states)
+    with pytest.raises(ValueError, match="4 samples; expected 5"):
+        model.backward(np.zeros((4, 3)))
+
+
 def test_train_on_batch_is_one_step_of_the_formulas(model, states, rng):
     """Against the float64 network, whose gradients are checked, and the update by hand."""
     targets = rng.random((5, 3))
@@ -389,6 +410,8 @@ def test_a_missing_weights_file(model, tmp_path):
         (lambda m: m.predict(np.zeros((1, 1, 6, 6)), -1), ValueError, "batch_size is -1"),
         (lambda m: m.predict(np.full((1, 1, 6, 6), 1e300)), ValueError, "infinity"),
         (lambda m: m.predict([[1], [1, 2]]), ValueError, "ragged"),
+        (lambda m: m.train_on_batch([[1], [1, 2]], [[0]]), ValueError, "states is ragged"),
+        (lambda m: m.train_on_batch(np.zeros((1, 1, 6, 6)), [[1], [1, 2]]), ValueError, "targets"),
         (lambda m: m.compile(RMSprop), TypeError, "optimizer is"),
         (lambda m: m.compile(SGD(), MeanSquaredError), ValueError, "loss is"),
         (lambda m: m.compile(RMSprop(epsilon=1e-50)), ValueError, "epsilon is 1e-50"),

@@ -123,6 +123,9 @@ def test_td_targets_ignore_what_follows_the_end():
         ({"gamma": 1.0}, "gamma is 1.0"),
         ({"actions": [0, 2]}, r"actions holds \[2\]"),
         ({"actions": [0]}, "actions has shape"),
+        ({"actions": np.array([0, -128], np.int8)}, r"actions holds \[-128\]"),
+        ({"rewards": [0, np.nan]}, "rewards holds"),
+        ({"rewards": ["a", "b"]}, "rewards holds"),
         ({"rewards": [[0, 1]]}, "rewards has shape"),
         ({"q_values": np.zeros((2, 4))}, "q_values has shape"),
         ({"next_q_values": np.zeros((1, 3))}, "next_q_values has shape"),
@@ -167,6 +170,11 @@ def test_epsilon_is_checked(rng):
         epsilon_greedy(None, np.zeros((1, 5, 5)), 1.5, rng)
     with pytest.raises(TypeError, match="epsilon is 'a'"):
         epsilon_greedy(None, np.zeros((1, 5, 5)), "a", rng)
+
+
+def test_td_targets_of_fractions_of_actions():
+    with pytest.raises(TypeError, match="actions has dtype float64"):
+        td_targets(np.zeros((1, 3)), [1.0], [0], np.zeros((1, 3)))
 
 
 def test_td_targets_of_whole_numbers_are_not_cut():

@@ -1,6 +1,7 @@
 """Threads: the same bits for any number of them, failures that are seen, and none left behind."""
 
 import gc
+import os
 import threading
 import time
 import traceback
@@ -94,6 +95,66 @@ def test_a_sleeping_thread_wakes():
     crew.run(done.append, 2)
     crew.close()
     assert sorted(done) == [0, 0, 1, 1]
+
+
+def test_an_interrupted_wait_does_not_confuse_the_next_job():
+    """Ctrl-C while the first thread waits for the second, which answers later."""
+    crew, done = Crew(2), []
+    crew.run(done.append, 2)
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    crew._answers[0].get = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        crew.run(lambda piece: time.sleep(0.1 * piece) or done.append(piece), 2)
+    assert sorted(done) == [0, 0, 1, 1]  # the second has ended all the same
+    crew.run(lambda piece: time.sleep(0.1 * piece) or done.append(piece), 2)
+    assert sorted(done) == [0, 0, 0, 1, 1, 1]
+    crew.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of forks of threaded processes
+def test_a_forked_process_starts_threads_of_its_own(rng):
+    model = q_network(6, rng, threads=2)
+    states = rng.random((128, 1, 6, 6))
+    expected = model.predict(states)
+    child = os.fork()
+    if child == 0:
+        same = np.array_equal(model.predict(states), expected)
+        os._exit(0 if same else 1)
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            break
+        time.sleep(0.01)
+    else:
+        os.kill(child, 9)
+        os.waitpid(child, 0)
+        pytest.fail("the child hangs")
+    assert status == 0
+
+
+def test_threads_wait_for_each_other(rng):
+    """One network, two callers: both get what is theirs."""
+    model = q_network(6, rng, threads=2)
+    inputs = rng.random((2, 100, 1, 6, 6))
+    expected = [model.predict(states) for states in inputs]
+    wrong = []
+
+    def call(who):
+        for _ in range(100):
+            if not np.array_equal(model.predict(inputs[who]), expected[who]):
+                wrong.append(who)
+
+    callers = [threading.Thread(target=call, args=(who,)) for who in range(2)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert wrong == []
 
 
 @pytest.mark.parametrize("guilty", [0, 1])

@@ -286,8 +286,8 @@ def test_flags_reach_the_settings(tmp_path):
         (["--threads", "0"], "--threads is 0"),
         (["--grid-size", "10000000000"], "--grid-size 10000000000 and .* do not fit into memory"),
         (["--capacity", "1000000000000000"], "--capacity 1000000000000000 do not fit"),
-        (["--out", ""], "argument --out: invalid as_folder value: ''"),
-        (["--out", "~nosuchuser/x"], "argument --out: invalid"),
+        (["--out", ""], "argument --out: it is empty"),
+        (["--out", "~nosuchuser/x"], "argument --out: ~nosuchuser/x: "),
         (["--colour", "red"], "unrecognized arguments: --colour red"),
     ],
 )

@@ -154,11 +154,21 @@ def _require(name, array, shape):
     if not fits:
         wanted = ", ".join("any" if length is None else str(length) for length in shape)
         raise ValueError(f"{name} has shape {np.shape(array)}; expected ({wanted})")
+    _require_floats(name, array)
+
+
+def _require_floats(name, array):
+    """Refuse what is not C-contiguous float32."""
     if array.dtype != np.float32 or not array.flags.c_contiguous:
         raise TypeError(
             f"{name} is {array.dtype}, C-contiguous: {array.flags.c_contiguous}; "
             "expected C-contiguous float32"
         )
+
+
+def _writable(array):
+    """`array`, or a copy if it is read-only: kernels are compiled for one kind of array."""
+    return array if array.flags.writeable else array.copy()
 
 
 def _output(name, out, shape):
@@ -257,8 +267,8 @@ class Convolution:
     """Convolutions of images and kernels of one shape, any number of samples.
 
     Its methods take C-contiguous float32 arrays and put results where they are
-    told. They are for layers: they trust the shapes of weights and results, and
-    check those of what comes from outside the layer.
+    told. Shapes are checked at every call, dtype and layout by what the kernels
+    were compiled for.
 
     Parameters
     ----------
@@ -324,7 +334,9 @@ class Convolution:
         out : ndarray [shape=(N, H - kh + 1, W - kw + 1, F)]
             Where to.
         """
-        self._check("x", x, self.image)
+        self._check("x", x, len(x), self.image)
+        self._check("out", out, len(x), self.result)
+        self._check_weights(kernel, bias)
         y = self._wide("y", out)
         kernel, bias = self._padded("kernel", kernel), self._padded("bias", bias)
         self._convolve(x, kernel, bias, relu, y)
@@ -342,7 +354,9 @@ class Convolution:
         out : ndarray [shape=(N, H, W, C)]
             Where to.
         """
-        self._check("g", g, self.result)
+        self._check("g", g, len(g), self.result)
+        self._check("out", out, len(g), self.image)
+        self._check_weights(kernel)
         if len(g) == 0:
             return
         kh, kw, channels, filters = kernel.shape
@@ -365,18 +379,21 @@ class Convolution:
         dkernel, dbias : ndarray [shapes=(kh, kw, C, F) and (F,)]
             Where to.
         """
-        self._check("x", x, self.image)
-        self._check("g", g, self.result)
-        if len(x) != len(g):
-            raise ValueError(f"g has {len(g)} samples; expected as many as x, {len(x)}")
+        self._check("x", x, len(x), self.image)
+        self._check("g", g, len(x), self.result)
+        self._check_weights(dkernel, dbias)
         wide_dkernel, wide_dbias = self._wide("dkernel", dkernel), self._wide("dbias", dbias)
         self._kernel_gradient(x, self._padded("g", g), wide_dkernel, wide_dbias)
         _cut(wide_dkernel, dkernel)
         _cut(wide_dbias, dbias)
 
-    def _check(self, name, array, shape):
-        if array.shape[1:] != shape:
-            raise ValueError(f"{name} has shape {array.shape}; expected (N, *{shape})")
+    def _check(self, name, array, samples, shape):
+        if array.shape != (samples, *shape):
+            raise ValueError(f"{name} has shape {array.shape}; expected {(samples, *shape)}")
+
+    def _check_weights(self, kernel, bias=None):
+        if kernel.shape != self._kernel or (bias is not None and bias.shape != self._kernel[3:]):
+            raise ValueError(f"kernel has shape {kernel.shape}; expected {self._kernel}")
 
     def _wide(self, name, array):
         """Room for `array` with its last axis a whole number of vectors; itself if it is one."""
@@ -432,7 +449,7 @@ def convolve(x, kernel, bias, relu=False, out=None):
     _require("bias", bias, kernel.shape[3:])
     plan = Convolution(x.shape[1:], kernel.shape)
     out = _output("out", out, (len(x), *plan.result))
-    plan.convolve(x, kernel, bias, bool(relu), out)
+    plan.convolve(_writable(x), _writable(kernel), _writable(bias), bool(relu), out)
     return out
 
 
@@ -465,7 +482,7 @@ def input_gradient(g, kernel, out=None):
     kh, kw, channels, _ = kernel.shape
     plan = Convolution((g.shape[1] + kh - 1, g.shape[2] + kw - 1, channels), kernel.shape)
     out = _output("out", out, (len(g), *plan.image))
-    plan.input_gradient(g, kernel, out)
+    plan.input_gradient(_writable(g), kernel, out)
     return out
 
 
@@ -502,7 +519,7 @@ def kernel_gradient(x, g, out=None):
     dkernel, dbias = (None, None) if out is None else out
     dkernel = _output("dkernel", dkernel, plan._kernel)
     dbias = _output("dbias", dbias, g.shape[3:])
-    plan.kernel_gradient(x, g, dkernel, dbias)
+    plan.kernel_gradient(_writable(x), _writable(g), dkernel, dbias)
     return dkernel, dbias
 
 
@@ -661,9 +678,13 @@ def relu_gradient(g, y):
     ------
     ValueError
         If the shapes differ.
+    TypeError
+        If an array is not C-contiguous float32.
     """
     if g.shape != y.shape:
         raise ValueError(f"y has shape {y.shape}; expected g's, {g.shape}")
+    _require_floats("g", g)
+    _require_floats("y", y)
     _relu_gradient(g.reshape(-1), y.reshape(-1))
     return g
 
@@ -696,8 +717,11 @@ def dense_rows(x, kernel, bias, relu, out):
     ValueError
         If the shapes do not fit each other.
     """
-    if x.shape[1:] != kernel.shape[:1] or out.shape != (len(x), *bias.shape):
-        raise ValueError(f"x has shape {x.shape}; expected rows of {kernel.shape[:1]}")
+    if kernel.shape != x.shape[1:] + bias.shape or out.shape != (len(x), *bias.shape):
+        raise ValueError(
+            f"x, kernel, bias and out have shapes {x.shape}, {kernel.shape}, {bias.shape} "
+            f"and {out.shape}; expected (N, D), (D, K), (K,) and (N, K)"
+        )
     _dense_rows(x, kernel, bias, relu, out)
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import threading
 import weakref
 
 import numpy as np
@@ -27,7 +28,8 @@ class Sequential:
 
     States come in channels first, (N, C, H, W), as a game draws them; inside,
     images are channels last. Where the last layer's output is an image, it is
-    channels last too. Method names and weight layouts are Keras's.
+    channels last too. Method names and weight layouts are Keras's. Several threads
+    may call ``predict`` and ``train_on_batch``; they wait for each other.
 
     Parameters
     ----------
@@ -67,6 +69,8 @@ class Sequential:
         self._rng = generator(rng)
         self.threads = available_cores() if threads is None else whole("threads", threads)
         self._crew = Crew(self.threads)
+        self._lock = threading.RLock()
+        self._samples = None  # how many the last forward was for
         weakref.finalize(self, self._crew.close)
         self.layers = []
         self.input_shape = None  # of one state, as it comes in
@@ -207,11 +211,13 @@ class Sequential:
         """
         x = self._checked(states)
         outputs = np.empty((len(x), *self.output_shape), x.dtype)
-        self._forward((x, outputs))
+        with self._lock, single_threaded_blas():
+            self._forward((x, outputs))
         return outputs
 
     def _forward(self, *pairs):
         """Fill the outputs of every pair (x, outputs) in turn, shards side by side."""
+        self._samples = len(pairs[-1][0])
         shards = max([self._shards_of(x) for x, _ in pairs])
         if shards == 1:
             for x, outputs in pairs:
@@ -240,13 +246,24 @@ class Sequential:
         ndarray [shape=(N, C, H, W) or (N, D)] or None
             Gradient of the loss with respect to the states, if wanted. The
             gradients of the weights are in ``gradients``.
+
+        Raises
+        ------
+        ValueError
+            If its shape is not that of the last forward's output.
         """
         gradient = np.array(gradient, self.parameters.dtype)  # the layers may overwrite it
         if gradient.shape[1:] != self.output_shape:
             raise ValueError(
                 f"gradient has shape {gradient.shape}; expected (N, *{self.output_shape})"
             )
-        parts = self._backward(gradient, wants_input_gradient)
+        if len(gradient) != self._samples:
+            raise ValueError(
+                f"gradient is for {len(gradient)} samples; expected {self._samples}, "
+                "as many as the last forward"
+            )
+        with self._lock, single_threaded_blas():
+            parts = self._backward(gradient, wants_input_gradient)
         if not wants_input_gradient:
             return None
         whole = np.concatenate(parts)
@@ -283,6 +300,8 @@ class Sequential:
             with np.errstate(over="ignore"):  # what overflows is refused in the next lines
                 states = states.astype(self.parameters.dtype)
         x = np.ascontiguousarray(states, self.parameters.dtype)
+        if not x.flags.writeable:  # the kernels are compiled for one kind of array
+            x = x.copy()
         finite("states", x)
         return x
 
@@ -312,7 +331,7 @@ class Sequential:
         x = self._checked(states)
         batch_size = whole("batch_size", batch_size)
         outputs = np.empty((len(x), *self.output_shape), x.dtype)
-        with single_threaded_blas():
+        with self._lock, single_threaded_blas():
             if len(x) <= batch_size:
                 self._forward((x, outputs))
                 return outputs
@@ -344,11 +363,11 @@ class Sequential:
         TypeError
             If an array does not hold numbers.
         """
-        targets = np.asarray(targets)
-        wanted = (*np.shape(states)[:1], *self.output_shape)
-        if targets.shape != wanted:
-            raise ValueError(f"targets has shape {targets.shape}; expected {wanted}")
         x = self._checked(states)
+        try:
+            targets = np.asarray(targets)
+        except ValueError:
+            raise ValueError("targets is ragged; expected an array of one shape") from None
         return self._learn(x, x[:0], lambda outputs, _: targets)
 
     def bootstrap_on_batch(self, states, next_states, make_targets):
@@ -394,7 +413,7 @@ class Sequential:
             raise ValueError("states has shape (0, ...); expected at least one sample")
         outputs = np.empty((len(x), *self.output_shape), x.dtype)
         next_outputs = np.empty((len(next_x), *self.output_shape), x.dtype)
-        with single_threaded_blas():
+        with self._lock, single_threaded_blas():
             # next_x first, since a layer remembers its last input only.
             self._forward((next_x, next_outputs), (x, outputs))
             targets = np.asarray(make_targets(outputs.copy(), next_outputs))

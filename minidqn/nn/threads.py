@@ -87,6 +87,7 @@ class Crew:
         self.size = size
         self._orders, self._answers = [], []  # a mailbox each for every thread but the first
         self._threads = []
+        self._process = os.getpid()
 
     def run(self, task, pieces):
         """Call ``task(piece)`` for every piece in range(pieces), and wait for all.
@@ -107,14 +108,20 @@ class Crew:
             stopped; that of the first thread, if several did.
         """
         helpers = min(self.size, pieces) - 1
+        if self._process != os.getpid():  # a fork takes only the thread along that called it
+            self._forget()
         while len(self._threads) < helpers:
             self._hire()
         for t in range(helpers):
             self._orders[t].put((task, range(t + 1, pieces, self.size)))
         failure = _do(task, range(0, pieces, self.size))
-        for t in range(helpers):
-            answer = self._answers[t].get()
-            failure = failure or answer
+        try:
+            for t in range(helpers):
+                answer = self._answers[t].get()
+                failure = failure or answer
+        except BaseException:  # Ctrl-C: whoever answers late must not answer the next job
+            self.close()
+            raise
         if failure is not None:
             raise failure
 
@@ -128,12 +135,18 @@ class Crew:
 
     def close(self):
         """End all threads, and wait until they have."""
+        if self._process != os.getpid():
+            self._forget()
         for orders in self._orders:
             orders.put(None)
         for thread in self._threads:
             if thread is not threading.current_thread():  # the last reference may go anywhere
                 thread.join()
+        self._forget()
+
+    def _forget(self):
         self._orders, self._answers, self._threads = [], [], []
+        self._process = os.getpid()
 
 
 def _do(task, pieces):
