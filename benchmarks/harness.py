@@ -24,6 +24,9 @@ import numpy as np
 RESULTS = Path(__file__).parent / "results"
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 CHILD = "--in-child"
+REST = 0.008
+"""Seconds before a turn, in which threads of the one before stop looking for work. They
+are spent busy: a process that sleeps may find all its threads on one core afterwards."""
 GENERATOR = np.random.default_rng(0)
 
 
@@ -129,6 +132,10 @@ def take_turns(jobs, rounds, warm_up=3, seconds=60.0):
         if number >= 5 and time.perf_counter() - began > seconds:
             break
         for label, job in jobs.items():
+            rested = time.perf_counter() + REST
+            while time.perf_counter() < rested:
+                pass
+            job(number)  # not timed: it brings the job's data back into the caches
             cpu, wall = time.process_time(), time.perf_counter()
             job(number)
             times[label].append(time.perf_counter() - wall)

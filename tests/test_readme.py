@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "benchmarks/README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def blocks(page):
@@ -18,7 +18,7 @@ def blocks(page):
         yield text[: match.start()].count("\n") + 2, match.group(1)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_python_blocks(page):
     """Sessions must print what is shown; they go on from block to block."""
     names = {}
@@ -59,12 +59,12 @@ def _replaced(text, *changes):
     return text
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_nothing_is_left_to_fill_in(page):
     assert not re.findall(r"^[A-Z]{4,}$", page.read_text(encoding="utf-8"), re.MULTILINE)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_files_that_are_named_exist(page):
     text = page.read_text(encoding="utf-8")
     links = re.findall(r"\]\((?!https?:|#)([^)#]+)", text)
@@ -74,6 +74,14 @@ def test_files_that_are_named_exist(page):
         assert (page.parent / path).exists(), path
     for path in named:
         assert (ROOT / path).exists(), path
+
+
+@pytest.mark.parametrize("name", ["step", "run", "parity"])
+def test_tables_are_what_the_benchmarks_wrote(name):
+    page = (ROOT / "benchmarks/README.md").read_text(encoding="utf-8")
+    written = (ROOT / f"benchmarks/results/{name}.md").read_text(encoding="utf-8")
+    assert written.split("\n\n")[1].strip() in page
+    assert all(line in page for line in written.splitlines()[:2])
 
 
 def test_the_api_that_was_promised(tmp_path, monkeypatch):
