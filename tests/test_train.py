@@ -245,6 +245,20 @@ def test_settings_reach_the_loop(monkeypatch):
     }
 
 
+def test_the_loss_is_the_epoch_s_sum(monkeypatch):
+    learn, losses = train.learn, []
+
+    def watched(*arguments):
+        losses.append(learn(*arguments))
+        return losses[-1]
+
+    monkeypatch.setattr(train, "learn", watched)
+    settings = Settings(grid_size=6, epochs=3, batch_size=4)
+    records = list(train.training(train.q_network(6), settings, settings.streams()))
+    assert len(losses) == 3 * 4 - 3
+    assert [record.loss for record in records] == [losses[0], sum(losses[1:5]), sum(losses[5:])]
+
+
 def test_flags_reach_the_settings(tmp_path):
     flags = {
         "grid_size": 6, "epochs": 2, "batch_size": 3, "epsilon": 0.4, "gamma": 0.5,
