@@ -151,9 +151,11 @@ def q_table(model, grid_size=10):
         If the network does not take such frames, or there is no such grid.
     """
     rows, places = [], starts(grid_size)
-    for fruit_row in range(grid_size - 2):  # row by row, as all frames at once may not fit
-        frames = [draw(grid_size, fruit_row, *place) for place in places]
-        rows.append(model.predict(np.stack(frames)))
+    frames = np.stack([draw(grid_size, 0, *place) for place in places])
+    for _ in range(grid_size - 2):  # row by row, as all frames at once may not fit
+        rows.append(model.predict(frames))
+        frames[:, :, 1:-1] = frames[:, :, :-2]  # the fruit falls; the basket's row stays
+        frames[:, :, 0] = 0
     return np.reshape(rows, (grid_size - 2, grid_size, grid_size - 2, -1))
 
 

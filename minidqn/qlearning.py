@@ -115,27 +115,28 @@ def td_targets(q_values, actions, rewards, next_q_values, gamma=0.8):
            [9. , 9. , 1. ]])
     """
     number("gamma", gamma, "[0, 1)")
+    targets, next_q_values = np.array(q_values), np.asarray(next_q_values)
     actions, rewards = np.asarray(actions), np.asarray(rewards)
-    count = len(q_values)
+    count = len(targets)
     for name, array, shape in (
-        ("q_values", q_values, (count, len(ACTIONS))),
+        ("q_values", targets, (count, len(ACTIONS))),
         ("actions", actions, (count,)),
         ("rewards", rewards, (count,)),
         ("next_q_values", next_q_values, (count, len(ACTIONS))),
     ):
-        if np.shape(array) != shape:
-            raise ValueError(f"{name} has shape {np.shape(array)}; expected {shape}")
+        if array.shape != shape:
+            raise ValueError(f"{name} has shape {array.shape}; expected {shape}")
     if rewards.dtype.kind not in "fiub" or not np.isfinite(rewards).all():
         raise ValueError(f"rewards holds {rewards!r}; expected finite numbers")
     if actions.dtype.kind not in "iu":
         raise TypeError(f"actions has dtype {actions.dtype}; expected whole numbers")
-    if ((actions < ACTIONS[0]) | (actions > ACTIONS[-1])).any():
+    chosen = actions.astype(np.intp) - ACTIONS[0]
+    # As an unsigned number, one below 0 is a very large one.
+    if count and chosen.view(np.uintp).max() >= len(ACTIONS):
         raise ValueError(f"actions holds {np.setdiff1d(actions, ACTIONS)}; expected {ACTIONS} only")
-    targets = np.array(q_values)
     if targets.dtype.kind != "f":
         targets = targets.astype(np.float64)
-    bootstrapped = gamma * np.max(next_q_values, axis=1)
-    chosen = actions.astype(np.intp) - ACTIONS[0]
+    bootstrapped = gamma * next_q_values.max(axis=1)
     targets[np.arange(count), chosen] = np.where(rewards != 0, rewards, bootstrapped)
     return targets
 
@@ -174,7 +175,7 @@ def learn(model, batch, gamma=0.8):
     next_states = batch.next_states[goes_on]
 
     def make_targets(q_values, values_that_go_on):
-        next_q_values = np.zeros_like(q_values)
+        next_q_values = np.zeros(q_values.shape, q_values.dtype)
         next_q_values[goes_on] = values_that_go_on
         return td_targets(q_values, batch.actions, batch.rewards, next_q_values, gamma)
 

@@ -175,8 +175,9 @@ class _Memory:
                 )
             if frame.dtype.kind not in "fiub":
                 raise TypeError(f"{name} has dtype {frame.dtype}; expected numbers")
-            if self.states.dtype == np.uint8 and ((frame == 0) | (frame == 1)).all():
-                continue
+            ones = np.count_nonzero(frame == 1)
+            if self.states.dtype == np.uint8 and np.count_nonzero(frame) == ones:
+                continue  # all others are zeros
             with np.errstate(over="ignore"):
                 kept = frame.astype(np.float32)
             if not np.isfinite(kept).all():
@@ -207,6 +208,8 @@ class _Memory:
 def _checked(action, reward):
     """`action` and `reward`, if they are what they should be."""
     action = one_of_the_actions(action)
+    if type(reward) is int and -1 <= reward <= 1:  # as the game has them: nothing to look at
+        return action, reward
     if np.ndim(reward) != 0 or np.asarray(reward).dtype.kind not in "fiub":
         raise TypeError(f"reward is {reward!r}; expected a number")
     with np.errstate(over="ignore"):

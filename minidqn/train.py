@@ -13,7 +13,6 @@ from minidqn.checks import whole
 from minidqn.evaluate import q_error, recorded_games, wins
 from minidqn.fruit import episode
 from minidqn.nn import Conv2D, Dense, Flatten, RMSprop, Sequential
-from minidqn.nn.models import SHARD
 from minidqn.nn.threads import available_cores
 from minidqn.qlearning import epsilon_greedy, learn
 from minidqn.replay import experience_replay
@@ -296,9 +295,8 @@ def warm_up(grid_size):
         Rows and columns of the grid.
     """
     model = q_network(grid_size)
-    for count in (1, 2 * SHARD):  # the kernels of one frame differ from those of many
-        states = np.zeros((count, *model.input_shape), np.float32)
-        model.train_on_batch(states, model.predict(states))
+    states = np.zeros((8 * available_cores(), *model.input_shape), np.float32)
+    model.train_on_batch(states, model.predict(states))
 
 
 def _train_and_save(model, settings, streams, folder, draws):

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minidqn.nn import convolution, kernels
-from tests import naive
+from minidqn.nn import convolution
+from tests import at_once, naive
 
 pytestmark = pytest.mark.uncompiled
 
@@ -54,13 +54,13 @@ def check_kernels(problem):
     x, kernel, bias, g = problem
     y = convolution.convolve(x, kernel, bias)
     x32, kernel32, bias32, g32 = as_float32(*problem)
-    assert_close(kernels.convolve(x32, kernel32, bias32), y, 1e-5)
-    assert_close(kernels.convolve(x32, kernel32, bias32), naive.convolve(x, kernel, bias), 1e-5)
-    assert_close(kernels.convolve(x32, kernel32, bias32, relu=True), np.maximum(y, 0), 1e-5)
-    dx = kernels.input_gradient(g32, kernel32)
+    assert_close(at_once.convolve(x32, kernel32, bias32), y, 1e-5)
+    assert_close(at_once.convolve(x32, kernel32, bias32), naive.convolve(x, kernel, bias), 1e-5)
+    assert_close(at_once.convolve(x32, kernel32, bias32, relu=True), np.maximum(y, 0), 1e-5)
+    dx = at_once.input_gradient(g32, kernel32)
     assert_close(dx, convolution.input_gradient(g, kernel), 1e-5)
     assert_close(dx, naive.input_gradient(g, kernel), 1e-5)
-    dkernel, dbias = kernels.kernel_gradient(x32, g32)
+    dkernel, dbias = at_once.kernel_gradient(x32, g32)
     for oracle in (convolution, naive):
         expected = oracle.kernel_gradient(x, g)
         assert_close(dkernel, expected[0], 1e-5)
@@ -109,25 +109,12 @@ def test_definition_refuses_what_does_not_fit(call):
         call(x, kernel, bias, np.zeros((2, 2, 3, 4)))
 
 
-def test_kernels_fill_what_they_are_given(rng):
-    x, kernel, bias = as_float32(rng.random((2, 5, 4, 3)), rng.random((3, 2, 3, 4)), rng.random(4))
-    y = np.full((2, 3, 3, 4), np.nan, np.float32)
-    assert kernels.convolve(x, kernel, bias, out=y) is y
-    np.testing.assert_array_equal(y, kernels.convolve(x, kernel, bias))
-    dx = np.full(x.shape, np.nan, np.float32)
-    assert kernels.input_gradient(y, kernel, out=dx) is dx
-    np.testing.assert_array_equal(dx, kernels.input_gradient(y, kernel))
-    out = np.full_like(kernel, np.nan), np.full_like(bias, np.nan)
-    assert all(a is b for a, b in zip(kernels.kernel_gradient(x, y, out=out), out, strict=True))
-    np.testing.assert_array_equal(out[0], kernels.kernel_gradient(x, y)[0])
-
-
 def test_kernels_take_an_empty_batch():
     x, kernel = np.zeros((0, 4, 4, 2), np.float32), np.ones((3, 3, 2, 5), np.float32)
-    y = kernels.convolve(x, kernel, np.ones(5, np.float32))
+    y = at_once.convolve(x, kernel, np.ones(5, np.float32))
     assert y.shape == (0, 2, 2, 5)
-    assert kernels.input_gradient(y, kernel).shape == x.shape
-    assert not kernels.kernel_gradient(x, y)[0].any()
+    assert at_once.input_gradient(y, kernel).shape == x.shape
+    assert not at_once.kernel_gradient(x, y)[0].any()
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
@@ -136,29 +123,33 @@ def test_kernels_do_not_hide_what_is_not_a_number(bad, rng):
     x, kernel, bias = as_float32(rng.random((1, 4, 4, 2)), rng.random((3, 3, 2, 3)), np.zeros(3))
     x[0, 1, 1, 0] = bad
     with np.errstate(invalid="ignore"):
-        y = kernels.convolve(x, kernel, bias, relu=True)
+        y = at_once.convolve(x, kernel, bias, relu=True)
         expected = np.maximum(convolution.convolve(x, kernel, bias), 0)
         np.testing.assert_array_equal(np.isfinite(y), np.isfinite(expected))
         if np.isnan(bad):
             assert np.isnan(y).all()
-        dkernel, _ = kernels.kernel_gradient(x, np.ones_like(y))
+        dkernel, _ = at_once.kernel_gradient(x, np.ones_like(y))
         assert not np.isfinite(dkernel[:2, :2, 0]).any()
 
 
 @pytest.mark.parametrize(
     ("call", "error", "words"),
     [
-        (lambda x, w, b, g: kernels.convolve(x[0], w, b), ValueError, "x has shape"),
-        (lambda x, w, b, g: kernels.convolve(x, w[:, :, :1], b), ValueError, "kernel has shape"),
-        (lambda x, w, b, g: kernels.convolve(x, w, b[:1]), ValueError, "bias has shape"),
-        (lambda x, w, b, g: kernels.convolve(x[:, :2].copy(), w, b), ValueError, "fits images"),
-        (lambda x, w, b, g: kernels.convolve(x, w, b, out=g[:1]), ValueError, "out has shape"),
-        (lambda x, w, b, g: kernels.convolve(x.astype(float), w, b), TypeError, "x is float64"),
-        (lambda x, w, b, g: kernels.convolve(x[:, ::-1], w, b), TypeError, "contiguous"),
-        (lambda x, w, b, g: kernels.input_gradient(g, w[..., :1]), ValueError, "kernel has shape"),
-        (lambda x, w, b, g: kernels.kernel_gradient(x[:1], g), ValueError, "g has shape"),
-        (lambda x, w, b, g: kernels.kernel_gradient(g, x), ValueError, "fits images"),
-        (lambda x, w, b, g: kernels.kernel_gradient(x, g, (w, b[:1])), ValueError, "dbias"),
+        (lambda x, w, b, g: at_once.convolve(x[0], w, b, out=g), ValueError, "x has shape"),
+        (lambda x, w, b, g: at_once.convolve(x, w[:, :, :1], b), ValueError, "kernel has shape"),
+        (lambda x, w, b, g: at_once.convolve(x, w, b[:1]), ValueError, "bias has shape"),
+        (
+            lambda x, w, b, g: at_once.convolve(x[:, :2].copy(), w, b, out=g),
+            ValueError,
+            "fits images",
+        ),
+        (lambda x, w, b, g: at_once.convolve(x, w, b, out=g[:1]), ValueError, "y has shape"),
+        (lambda x, w, b, g: at_once.convolve(x.astype(float), w, b), TypeError, "x is float64"),
+        (lambda x, w, b, g: at_once.convolve(x[:, ::-1], w, b), TypeError, "contiguous"),
+        (lambda x, w, b, g: at_once.input_gradient(g, w[..., :1]), ValueError, "kernel has shape"),
+        (lambda x, w, b, g: at_once.kernel_gradient(x[:1], g), ValueError, "g has shape"),
+        (lambda x, w, b, g: at_once.kernel_gradient(g, x, (w, b)), ValueError, "fits images"),
+        (lambda x, w, b, g: at_once.kernel_gradient(x, g, (w, b[:1])), ValueError, "dbias"),
     ],
 )
 def test_kernels_refuse_what_does_not_fit(call, error, words):

@@ -23,6 +23,7 @@ ROOMS = [
     "minidqn.storage",
     "minidqn.nn.convolution",
     "minidqn.nn.simd",
+    "minidqn.nn.programs",
     "minidqn.nn.kernels",
     "minidqn.nn.threads",
     "minidqn.nn.layers",
@@ -156,9 +157,11 @@ def test_a_cache_that_cannot_be_written(tmp_path):
         "from numba.core import caching\n"
         "caching.CacheImpl._locator_classes = []\n"
         "import numpy as np\n"
-        "from minidqn.nn import kernels\n"
+        "from tests import at_once\n"
         "one = np.ones((1, 1, 1, 1), np.float32)\n"
-        "print(kernels.convolve(one, one, one.ravel()).item())\n"
+        "print(at_once.convolve(one, one, one.ravel()).item())\n"
     )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=PACKAGE.parent
+    )
     assert (result.stdout, result.stderr) == ("2.0\n", "")

@@ -68,24 +68,19 @@ def test_learn_is_the_literal_loop(seed):
 
 
 def test_passes_through_the_network(rng, monkeypatch):
-    """One forward on the states, one on the next states that go on, one backward."""
+    """One forward on the states and the next states that go on, one backward, one update."""
     batch = some_batch(rng)
     goes_on = int((batch.rewards == 0).sum())
     stranger = Stranger(q_network(10, rng))
     learn(stranger, batch)
     assert stranger.calls == [("predict", goes_on), ("predict", 32), ("train_on_batch", 32)]
-    passes = []
-    model = q_network(10, rng)
-    last = model.layers[-1]
-    forward, backward = last.forward, last.backward
-    monkeypatch.setattr(last, "forward", lambda x: passes.append(("forward", len(x))) or forward(x))
+    model, passes = q_network(10, rng), []
+    run = model._crew.run
     monkeypatch.setattr(
-        last,
-        "backward",
-        lambda g, wanted: passes.append(("backward", len(g))) or backward(g, wanted),
+        model._crew, "run", lambda program, samples: passes.append(samples) or run(program, samples)
     )
     learn(model, batch)
-    assert passes == [("forward", goes_on), ("forward", 32), ("backward", 32)]
+    assert passes == [32 + goes_on, 32, model.count_params()]  # forward, backward, update
 
 
 def test_a_batch_of_last_frames_only(rng):

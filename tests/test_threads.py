@@ -4,14 +4,14 @@ import gc
 import os
 import threading
 import time
-import traceback
 
 import numpy as np
 import pytest
 
 from minidqn.fruit import episode
-from minidqn.nn import Dense, Sequential, kernels
-from minidqn.nn.threads import Crew, _openblas, available_cores, single_threaded_blas
+from minidqn.nn.kernels import dense
+from minidqn.nn.programs import Program
+from minidqn.nn.threads import Crew, available_cores
 from minidqn.qlearning import learn
 from minidqn.replay import experience_replay
 from minidqn.train import q_network
@@ -44,21 +44,21 @@ def weights_after(threads, updates, batch_size):
 
 
 def test_the_bits_do_not_depend_on_the_threads():
-    """200 updates from batches of 200: four shards, on 1, 2, 3 and 4 threads."""
+    """200 updates from batches of 200, on 1, 2, 3 and 4 threads."""
     one = weights_after(1, 200, 200)
     assert len(set(one[1])) == 200
     for threads in (2, 3, 4):
         assert weights_after(threads, 200, 200) == one
 
 
-def test_the_shards_add_up_to_the_batch(rng):
+def test_the_parts_add_up_to_the_batch(rng):
     """A batch in pieces has the loss and the gradient of the definition's in one."""
     model = q_network(6, rng, threads=2)
     states = rng.random((150, 1, 6, 6)).astype(np.float32)
     targets = rng.random((150, 3))
     exact = model.astype(np.float64)
     gradients, squares = np.zeros(exact.parameters.size), 0.0
-    for part in np.split(np.arange(150), 5):  # each small enough to be one shard
+    for part in np.split(np.arange(150), 5):
         errors = exact.forward(states[part]) - targets[part]
         exact.backward(2 * errors / targets.size)
         gradients += exact.gradients
@@ -69,53 +69,49 @@ def test_the_shards_add_up_to_the_batch(rng):
     np.testing.assert_allclose(model.gradients, gradients, atol=1e-5 * scale)
 
 
-@pytest.mark.parametrize("threads", [1, 2, 3])
-@pytest.mark.parametrize("pieces", [0, 1, 2, 5])
-def test_every_piece_is_done_once(threads, pieces):
-    before = len(ours())
-    crew = Crew(threads)
-    for _ in range(20):
-        done = []
-        crew.run(done.append, pieces)
-        assert sorted(done) == list(range(pieces))
-    assert len(ours()) == before + max(min(threads, pieces) - 1, 0)
+def product(rng):
+    """A program that multiplies matrices, where it puts the result, and the result."""
+    x, kernel, bias = (
+        rng.random(shape).astype(np.float32) for shape in ((200, 30), (30, 40), (40,))
+    )
+    y, program = np.zeros((200, 40), np.float32), Program()
+    program.do(*dense(x, kernel, bias, False, y))
+    return program, y, x @ kernel + bias
+
+
+def test_a_sleeping_thread_wakes(rng):
+    """However long a thread has had nothing to do: looking out, falling asleep or asleep."""
+    crew = Crew(2)
+    program, y, expected = product(rng)
+    for pause in (0, 1e-4, 5e-4, 1e-3, 2e-3, 5e-3, 2e-2, 5e-2) * 5:
+        time.sleep(pause)
+        y[...] = 0
+        crew.run(program, 200)
+        np.testing.assert_allclose(y, expected, rtol=1e-5)
+    crew.close()
+
+
+def test_a_thread_that_does_not_start(rng, monkeypatch):
+    """The error is the system's, no thread is left behind, and the next try may succeed."""
+    before, started = len(ours()), []
+    start = threading.Thread.start
+
+    def fail_second(thread):
+        if len(started) == 1:
+            raise RuntimeError("can't start new thread")
+        started.append(start(thread))
+
+    crew = Crew(3)
+    program, y, expected = product(rng)
+    monkeypatch.setattr(threading.Thread, "start", fail_second)
+    with pytest.raises(RuntimeError, match="can't start"):
+        crew.run(program, 200)
+    assert len(ours()) == before
+    monkeypatch.undo()
+    crew.run(program, 200)
+    np.testing.assert_allclose(y, expected, rtol=1e-5)
     crew.close()
     assert len(ours()) == before
-
-
-def test_pieces_run_side_by_side():
-    """Two pieces that wait for each other only end if both are under way."""
-    crew = Crew(2)
-    barrier = threading.Barrier(2, timeout=30)
-    crew.run(lambda piece: barrier.wait(), 2)
-    crew.close()
-
-
-def test_a_sleeping_thread_wakes():
-    crew = Crew(2)
-    done = []
-    crew.run(done.append, 2)
-    time.sleep(0.05)  # longer than it looks out for
-    crew.run(done.append, 2)
-    crew.close()
-    assert sorted(done) == [0, 0, 1, 1]
-
-
-def test_an_interrupted_wait_does_not_confuse_the_next_job():
-    """Ctrl-C while the first thread waits for the second, which answers later."""
-    crew, done = Crew(2), []
-    crew.run(done.append, 2)
-
-    def interrupt():
-        raise KeyboardInterrupt
-
-    crew._answers[0].get = interrupt
-    with pytest.raises(KeyboardInterrupt):
-        crew.run(lambda piece: time.sleep(0.1 * piece) or done.append(piece), 2)
-    assert sorted(done) == [0, 0, 1, 1]  # the second has ended all the same
-    crew.run(lambda piece: time.sleep(0.1 * piece) or done.append(piece), 2)
-    assert sorted(done) == [0, 0, 0, 1, 1, 1]
-    crew.close()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
@@ -161,38 +157,6 @@ def test_threads_wait_for_each_other(rng):
     assert wrong == []
 
 
-@pytest.mark.parametrize("guilty", [0, 1])
-def test_a_failure_is_raised_with_its_traceback(guilty):
-    crew = Crew(2)
-
-    def fail(piece):
-        if piece == guilty:
-            raise ZeroDivisionError("the piece's own")
-
-    with pytest.raises(ZeroDivisionError, match="own") as raised:
-        crew.run(fail, 2)
-    assert "fail" in [frame.name for frame in traceback.extract_tb(raised.value.__traceback__)]
-    done = []
-    crew.run(done.append, 2)  # the crew is as good as before
-    assert sorted(done) == [0, 1]
-    crew.close()
-
-
-def test_a_worker_that_fails_stops_the_learning(rng, monkeypatch):
-    model = q_network(6, rng, threads=2)
-    states, before = rng.random((128, 1, 6, 6)), model.get_weights()
-    model.train_on_batch(states, np.zeros((128, 3)))
-
-    def fail(*_):
-        raise ZeroDivisionError
-
-    monkeypatch.setattr(model._shards[1].layers[0], "backward", fail)
-    before = model.get_weights()
-    with pytest.raises(ZeroDivisionError):
-        model.train_on_batch(states, np.zeros((128, 3)))
-    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
-
-
 def test_no_thread_outlives_its_network(rng):
     gc.collect()
     before = len(ours())
@@ -207,36 +171,9 @@ def test_no_thread_outlives_its_network(rng):
 def test_a_small_batch_needs_no_thread(rng):
     before = len(ours())
     model = q_network(6, rng, threads=2)
-    model.train_on_batch(rng.random((64, 1, 6, 6)), np.zeros((64, 3)))
+    model.predict(rng.random((1, 1, 6, 6)))
     assert len(ours()) == before
-
-
-def test_blas_keeps_to_one_thread_and_gets_them_back():
-    functions = _openblas()
-    if functions is None:
-        pytest.skip("this NumPy does not come with OpenBLAS")
-    get, put = functions
-    before = get()
-    put(2)
-    try:
-        with single_threaded_blas():
-            assert get() == 1
-        assert get() == 2
-        seen = []
-        model = Sequential([Dense(1, input_shape=(1,))])
-        model.layers[0].forward = lambda x: seen.append(get()) or np.zeros((len(x), 1), np.float32)
-        model.predict([[0]])
-        assert seen == [1]
-        assert get() == 2
-    finally:
-        put(before)
 
 
 def test_available_cores():
     assert 1 <= available_cores() <= 10_000
-
-
-def test_kernels_release_the_interpreter_lock():
-    tile = kernels._convolve_tile(6, 6, 3, 16, 16)
-    for kernel in (kernels._convolve(tile), kernels._spread_row):
-        assert kernel.targetoptions["nogil"]

@@ -1,94 +1,51 @@
-"""The convolution and its gradients, as fast as the processor: float32, in Numba.
+"""The layers' arithmetic, as fast as the processor: float32, in Numba.
 
-The same three functions as ``minidqn.nn.convolution``, which defines them.
-Each is a wrapper and a kernel. The wrapper checks shapes, chooses a tile, and
-allocates what the caller did not bring; the kernel only fills. A kernel reads
-like the textbook's loops, but for its innermost step, which works on a tile of
-results that stays in registers (``minidqn.nn.simd``). It indexes without
-checking bounds, so nothing may call it but its wrapper.
-
-`Convolution` is the wrapper that a layer keeps: its shape is checked and its
-tiles are chosen once. ``convolve``, ``input_gradient`` and ``kernel_gradient``
-make one for a single call.
+The three functions of ``minidqn.nn.convolution``, which defines them, and those of
+a dense layer. Each is a kernel, which computes a part of the result, and a
+function that describes the call as a `Job`: it checks shapes, chooses tiles, and
+makes what memory the kernel needs for itself. A kernel reads like the textbook's
+loops, but for its innermost step, which works on a tile of results that stays in
+registers (``minidqn.nn.simd``). It indexes without checking bounds, so nothing
+may call it but through a job.
 
 Vectors run over the last axis: the filters of an output, the channels of an
-input's gradient. Where that is no whole number of vectors, the wrapper works on
-copies that are padded with zeros; with a multiple of ``simd.LANES`` nothing is
-copied.
+input's gradient, the units of a dense layer. The last vector of a tile may be a
+part of one, so that any number of them will do.
 
 Numerics: float32 throughout, sums accumulated in float32 in a fixed order; a
 product and the addition after it are one rounding where the processor has the
 instruction, and no other liberty is taken, so NaN and infinities behave as in
-the definition. The long ones release the interpreter lock, and Numba keeps the
-compiled code on disk for the next start.
+the definition.
 """
 
+import dataclasses
 import functools
-import itertools
 import math
 
-import numba
 import numpy as np
+from numba.extending import register_jitable
 
 from minidqn.nn import simd
+from minidqn.nn.programs import Job, address_of, compiled
 from minidqn.nn.simd import Tile
 
 __all__ = [
     "Buffers",
-    "Convolution",
-    "add_bias",
     "aligned",
-    "compiled",
+    "all_finite",
     "convolve",
-    "dense_rows",
+    "dense",
+    "dense_gradients",
     "input_gradient",
     "kernel_gradient",
     "relu_gradient",
-    "sum_rows",
 ]
 
-_IMAGES = numba.float32[:, :, :, ::1]
-_VECTOR = numba.float32[::1]
+inner = register_jitable(no_cfunc_wrapper=True)
+"""Decorates what only kernels call."""
 
-
-def compiled(function=None, *, arguments=None, nogil=True):
-    """Compile a function with Numba, cached on disk where a folder allows it.
-
-    Numba caches beside the source, or in the user's cache folder if that place
-    is read-only. Where neither can be written to, the function is compiled
-    afresh by each process instead of failing to import.
-
-    Parameters
-    ----------
-    function : callable
-        Plain Python over arrays and numbers.
-    arguments : tuple of numba types, optional
-        What it takes, and then nothing else; it is compiled at once. By default
-        it is compiled when it is called, for whatever it is called with.
-    nogil : bool
-        Whether other threads may run Python meanwhile. For a few microseconds it
-        is not worth it: to get the lock back takes longer than that.
-
-    Returns
-    -------
-    callable
-        The compiled function; the plain one is its ``py_func``. Under
-        ``NUMBA_DISABLE_JIT=1`` it is `function` itself.
-
-    References
-    ----------
-    https://numba.readthedocs.io/en/stable/developer/caching.html
-    """
-    if function is None:
-        return functools.partial(compiled, arguments=arguments, nogil=nogil)
-    signature = () if arguments is None else (numba.void(*arguments),)
-    options = {"nogil": nogil, "error_model": "numpy", "fastmath": {"contract"}}
-    try:
-        return numba.njit(*signature, cache=True, **options)(function)
-    except RuntimeError as error:
-        if "cannot cache function" not in str(error):  # "... no locator available"
-            raise
-        return numba.njit(*signature, **options)(function)
+SAMPLES = 8
+"""Samples in a part of a job, unless it is said otherwise."""
 
 
 class Buffers:
@@ -145,20 +102,32 @@ def aligned(size, dtype=np.float32):
     return spare[first : first + size]
 
 
+@compiled(nogil=False)
+def all_finite(numbers):
+    """Whether none of them is NaN or infinite.
+
+    Parameters
+    ----------
+    numbers : ndarray [shape=(P,)], float32 or float64
+        What to look at.
+
+    Returns
+    -------
+    bool
+    """
+    # A comparison is one instruction for many numbers at once; to stop early would not be.
+    wrong = 0
+    for p in range(len(numbers)):
+        wrong |= not abs(numbers[p]) < np.inf
+    return wrong == 0
+
+
 def _require(name, array, shape):
     """Refuse what is not C-contiguous float32 of `shape`; None in `shape` fits any length."""
-    if not isinstance(array, np.ndarray) or array.ndim != len(shape):
-        fits = False
-    else:
-        fits = all(w is None or w == have for w, have in zip(shape, array.shape, strict=True))
-    if not fits:
+    fits = isinstance(array, np.ndarray) and array.ndim == len(shape)
+    if not fits or any(w not in (None, n) for w, n in zip(shape, array.shape, strict=True)):
         wanted = ", ".join("any" if length is None else str(length) for length in shape)
         raise ValueError(f"{name} has shape {np.shape(array)}; expected ({wanted})")
-    _require_floats(name, array)
-
-
-def _require_floats(name, array):
-    """Refuse what is not C-contiguous float32."""
     if array.dtype != np.float32 or not array.flags.c_contiguous:
         raise TypeError(
             f"{name} is {array.dtype}, C-contiguous: {array.flags.c_contiguous}; "
@@ -166,19 +135,17 @@ def _require_floats(name, array):
         )
 
 
-def _writable(array):
-    """`array`, or a copy if it is read-only: kernels are compiled for one kind of array."""
-    return array if array.flags.writeable else array.copy()
-
-
-def _output(name, out, shape):
-    """`out` if it can hold a result of `shape`, a new array if it is None."""
-    if out is None:
-        return np.empty(shape, np.float32)
-    _require(name, out, shape)
-    if not out.flags.writeable:
+def _require_output(name, array, shape):
+    """Refuse what a kernel cannot write to."""
+    _require(name, array, shape)
+    if not array.flags.writeable:
         raise ValueError(f"{name} is read-only; expected an array that can be written to")
-    return out
+
+
+def _readable(name, array, shape):
+    """`array`, or a copy if it is read-only: kernels are compiled for one kind of array."""
+    _require(name, array, shape)
+    return array if array.flags.writeable else array.copy()
 
 
 # Choosing tiles
@@ -200,24 +167,47 @@ def _divisors(number, most):
     return [divisor for divisor in range(1, min(number, most) + 1) if number % divisor == 0]
 
 
+def _widths(results):
+    """Ways to cut so many results into equal tiles, as pairs (vectors, tail) of a tile."""
+    ways = []
+    for width in _divisors(results, results):
+        vectors = -(-width // simd.LANES)
+        if vectors <= 8 or (width == results and not ways):
+            ways.append((vectors, width - (vectors - 1) * simd.LANES))
+    return ways
+
+
+def _cheapest(tiles, cost, results=lambda tile: tile):
+    """The tile of least cost of those whose results, weights and one pixel fit into registers."""
+
+    def registers(tile):
+        return results(tile).size + tile.taps * tile.vectors + 1
+
+    tiles = list(tiles)
+    fewest = min(map(registers, tiles))
+    most = max(simd.REGISTERS, fewest)  # where none fits, LLVM puts some into memory
+    return min((tile for tile in tiles if registers(tile) <= most), key=cost)
+
+
 @functools.cache
 def _convolve_tile(height, width, kw, channels, filters):
     """The fastest tile for results of height x width; its taps divide a kernel's row."""
 
     def cost(tile):
         loads = tile.taps * tile.vectors + tile.rows * (tile.columns + tile.taps - 1)
-        tiles = -(-height // tile.rows) * -(-width // tile.columns)
-        return tiles * _cycles(tile, loads) / (tile.vectors * tile.taps)
+        tiles = -(-height // tile.rows) * -(-width // tile.columns) * filters / tile.width
+        return tiles * _cycles(tile, loads) / tile.taps
 
-    vectors = filters // simd.LANES
-    choices = itertools.product(
-        range(1, min(height, 4) + 1),
-        range(1, min(width, simd.REGISTERS) + 1),
-        _divisors(vectors, 4),
-        _divisors(kw, 5),
+    return _cheapest(
+        (
+            Tile(rows, columns, vectors, taps, channels, tail)
+            for rows in range(1, min(height, 4) + 1)
+            for columns in range(1, min(width, simd.REGISTERS) + 1)
+            for vectors, tail in _widths(filters)
+            for taps in _divisors(kw, 5)
+        ),
+        cost,
     )
-    tiles = (Tile(*choice, stride=channels) for choice in choices)
-    return min((tile for tile in tiles if _fits(tile, tile.size)), key=cost)
 
 
 @functools.cache
@@ -225,14 +215,18 @@ def _kernel_gradient_tile(kh, places, filters):
     """The fastest tile for a kernel's gradient; it divides kh x places, a row's numbers."""
 
     def cost(tile):
-        return _cycles(tile, tile.vectors + tile.rows * tile.columns) / tile.size
+        loads = tile.vectors + tile.rows * tile.columns
+        return _cycles(tile, loads) / (tile.rows * tile.columns * tile.width)
 
-    vectors = filters // simd.LANES
-    choices = itertools.product(
-        _divisors(kh, 8), _divisors(places, simd.REGISTERS), _divisors(vectors, 4)
+    return _cheapest(
+        (
+            Tile(rows, columns, vectors, tail=tail)
+            for rows in _divisors(kh, 8)
+            for columns in _divisors(places, simd.REGISTERS)
+            for vectors, tail in _widths(filters)
+        ),
+        cost,
     )
-    tiles = (Tile(*choice) for choice in choices)
-    return min((tile for tile in tiles if _fits(tile, tile.size)), key=cost)
 
 
 @functools.cache
@@ -241,182 +235,42 @@ def _input_gradient_tile(samples, width, kw, filters, channels):
 
     def cost(tile):
         loads = tile.taps * tile.vectors + tile.rows * tile.columns
-        tiles = -(-width // tile.columns)
-        return tiles * _cycles(tile, loads) / (tile.rows * tile.vectors * tile.taps)
+        tiles = -(-width // tile.columns) / (tile.rows * tile.width)
+        return tiles * _cycles(tile, loads) / tile.taps
 
-    vectors = channels // simd.LANES
-    choices = itertools.product(
-        range(1, min(samples, 2) + 1),
-        range(1, min(width, simd.REGISTERS) + 1),
-        _divisors(vectors, 4),
-        _divisors(kw, 5),
+    return _cheapest(
+        (
+            Tile(samples, columns, vectors, taps, filters, tail)
+            for columns in range(1, min(width, simd.REGISTERS) + 1)
+            for vectors, tail in _widths(channels)
+            for taps in _divisors(kw, 5)
+        ),
+        cost,
+        results=lambda tile: tile.spread,
     )
-    tiles = (Tile(*choice, stride=filters) for choice in choices)
-    return min((tile for tile in tiles if _fits(tile, tile.spread.size)), key=cost)
 
 
-def _fits(tile, size):
-    """Whether `size` vectors of results, a kernel's row and one pixel fit into registers."""
-    return size + tile.taps * tile.vectors + 1 <= simd.REGISTERS or size == tile.vectors == 1
+@functools.cache
+def _dense_tile(results):
+    """The fastest tile for a product of matrices with so many columns; it divides them."""
+
+    def cost(tile):
+        return _cycles(tile, tile.vectors + tile.rows) / (tile.rows * tile.width)
+
+    return _cheapest(
+        (
+            Tile(rows, vectors=vectors, tail=tail)
+            for rows in range(1, simd.REGISTERS)
+            for vectors, tail in _widths(results)
+        ),
+        cost,
+    )
 
 
-# The wrappers
+# The convolution
 
 
-class Convolution:
-    """Convolutions of images and kernels of one shape, any number of samples.
-
-    Its methods take C-contiguous float32 arrays and put results where they are
-    told. Shapes are checked at every call, dtype and layout by what the kernels
-    were compiled for.
-
-    Parameters
-    ----------
-    image : tuple of int
-        (H, W, C).
-    kernel : tuple of int
-        (kh, kw, C, F), with kh <= H and kw <= W.
-
-    Raises
-    ------
-    ValueError
-        If they do not fit each other.
-    """
-
-    def __init__(self, image, kernel):
-        height, width, channels = image
-        kh, kw, inputs, filters = kernel
-        if min(*image, *kernel) < 1 or inputs != channels or kh > height or kw > width:
-            raise ValueError(f"kernel has shape {kernel}; expected one that fits images {image}")
-        self.image = image
-        self.result = (height - kh + 1, width - kw + 1, filters)
-        self._wide_filters = filters + -filters % simd.LANES
-        self._wide_channels = channels + -channels % simd.LANES
-        self._kernel = kernel
-        self._buffers = Buffers()
-
-    @functools.cached_property
-    def _convolve(self):
-        (height, width, _), (_, kw, channels, _) = self.result, self._kernel
-        return _convolve(_convolve_tile(height, width, kw, channels, self._wide_filters))
-
-    @functools.cached_property
-    def _kernel_gradient(self):
-        kh, kw, channels, _ = self._kernel
-        return _kernel_gradient(_kernel_gradient_tile(kh, kw * channels, self._wide_filters))
-
-    @functools.cached_property
-    def _input_gradients(self):
-        """One kernel for a single sample, one for more; made when they are needed."""
-        return {}
-
-    def _input_gradient(self, samples):
-        pair = min(samples, 2)
-        if pair not in self._input_gradients:
-            _, kw, _, filters = self._kernel
-            width = self.result[1]
-            tile = _input_gradient_tile(pair, width, kw, filters, self._wide_channels)
-            rest = tile._replace(columns=width % tile.columns)
-            self._input_gradients[pair] = _input_gradient(tile, rest)
-        return self._input_gradients[pair]
-
-    def convolve(self, x, kernel, bias, relu, out):
-        """Fill `out` with feature maps; as the function ``convolve``.
-
-        Parameters
-        ----------
-        x : ndarray [shape=(N, H, W, C)]
-            Images.
-        kernel, bias : ndarray [shapes=(kh, kw, C, F) and (F,)]
-            Filters.
-        relu : bool
-            Whether negative results become 0.
-        out : ndarray [shape=(N, H - kh + 1, W - kw + 1, F)]
-            Where to.
-        """
-        self._check("x", x, len(x), self.image)
-        self._check("out", out, len(x), self.result)
-        self._check_weights(kernel, bias)
-        y = self._wide("y", out)
-        kernel, bias = self._padded("kernel", kernel), self._padded("bias", bias)
-        self._convolve(x, kernel, bias, relu, y)
-        _cut(y, out)
-
-    def input_gradient(self, g, kernel, out):
-        """Fill `out` with the gradient by the images; as the function ``input_gradient``.
-
-        Parameters
-        ----------
-        g : ndarray [shape=(N, H', W', F)]
-            Gradient with respect to the feature maps.
-        kernel : ndarray [shape=(kh, kw, C, F)]
-            Filters.
-        out : ndarray [shape=(N, H, W, C)]
-            Where to.
-        """
-        self._check("g", g, len(g), self.result)
-        self._check("out", out, len(g), self.image)
-        self._check_weights(kernel)
-        if len(g) == 0:
-            return
-        kh, kw, channels, filters = kernel.shape
-        # Channels last in the kernel too: vectors run over the channels here.
-        swapped = self._buffers.get("swapped", (kh, kw, filters, self._wide_channels))
-        swapped[..., :channels] = kernel.swapaxes(2, 3)
-        dx = self._wide("dx", out)
-        self._input_gradient(len(g))(g, swapped, dx)
-        _cut(dx, out)
-
-    def kernel_gradient(self, x, g, dkernel, dbias):
-        """Fill the gradients by filters and biases; as the function ``kernel_gradient``.
-
-        Parameters
-        ----------
-        x : ndarray [shape=(N, H, W, C)]
-            Images.
-        g : ndarray [shape=(N, H', W', F)]
-            Gradient with respect to the feature maps.
-        dkernel, dbias : ndarray [shapes=(kh, kw, C, F) and (F,)]
-            Where to.
-        """
-        self._check("x", x, len(x), self.image)
-        self._check("g", g, len(x), self.result)
-        self._check_weights(dkernel, dbias)
-        wide_dkernel, wide_dbias = self._wide("dkernel", dkernel), self._wide("dbias", dbias)
-        self._kernel_gradient(x, self._padded("g", g), wide_dkernel, wide_dbias)
-        _cut(wide_dkernel, dkernel)
-        _cut(wide_dbias, dbias)
-
-    def _check(self, name, array, samples, shape):
-        if array.shape != (samples, *shape):
-            raise ValueError(f"{name} has shape {array.shape}; expected {(samples, *shape)}")
-
-    def _check_weights(self, kernel, bias=None):
-        if kernel.shape != self._kernel or (bias is not None and bias.shape != self._kernel[3:]):
-            raise ValueError(f"kernel has shape {kernel.shape}; expected {self._kernel}")
-
-    def _wide(self, name, array):
-        """Room for `array` with its last axis a whole number of vectors; itself if it is one."""
-        length = array.shape[-1]
-        if length % simd.LANES == 0:
-            return array
-        return self._buffers.get(name, (*array.shape[:-1], length + -length % simd.LANES))
-
-    def _padded(self, name, array):
-        """`array` with zeros behind its last axis up to a whole number of vectors."""
-        wide = self._wide(name, array)
-        if wide is not array:
-            wide[..., : array.shape[-1]] = array
-        return wide
-
-
-def _cut(wide, out):
-    """Copy a padded result to where it belongs."""
-    if wide is not out:
-        out[...] = wide[..., : out.shape[-1]]
-
-
-def convolve(x, kernel, bias, relu=False, out=None):
+def convolve(x, kernel, bias, relu, y, chunk=SAMPLES):
     """Slide every filter over every image; see ``convolution.convolve``.
 
     Parameters
@@ -429,31 +283,79 @@ def convolve(x, kernel, bias, relu=False, out=None):
         One number a filter.
     relu : bool
         Whether negative results become 0 in the same pass.
-    out : ndarray [shape=(N, H - kh + 1, W - kw + 1, F)], float32, optional
-        Where to put the result; must not overlap the inputs.
+    y : ndarray [shape=(N, H - kh + 1, W - kw + 1, F)], float32, C-contiguous
+        Where to put the feature maps; must not overlap the inputs.
+    chunk : int
+        Samples in a part of the job.
 
     Returns
     -------
-    ndarray [shape=(N, H - kh + 1, W - kw + 1, F)]
-        Feature maps: `out`, or a new array.
+    list of Job
+        The work, over the samples.
 
     Raises
     ------
     ValueError
-        If the shapes do not fit each other.
+        If the shapes do not fit each other, or y is read-only.
     TypeError
         If an array is not C-contiguous float32.
     """
-    _require("x", x, (None, None, None, None))
-    _require("kernel", kernel, (None, None, x.shape[3], None))
-    _require("bias", bias, kernel.shape[3:])
-    plan = Convolution(x.shape[1:], kernel.shape)
-    out = _output("out", out, (len(x), *plan.result))
-    plan.convolve(_writable(x), _writable(kernel), _writable(bias), bool(relu), out)
-    return out
+    x = _readable("x", x, (None, None, None, None))
+    kernel = _readable("kernel", kernel, (None, None, x.shape[3], None))
+    bias = _readable("bias", bias, kernel.shape[3:])
+    height, width = _result("kernel", x.shape, kernel.shape)
+    kw, channels, filters = kernel.shape[1:]
+    _require_output("y", y, (len(x), height, width, filters))
+    tile = _convolve_tile(height, width, kw, channels, filters)
+    arguments = tile, x, kernel, bias, int(relu), y
+    return [Job(_convolve, _find_convolve, arguments, len(x), chunk)]
 
 
-def input_gradient(g, kernel, out=None):
+def _result(name, image, kernel):
+    """Rows and columns of the feature maps of images (N, H, W, C) under kernels (kh, kw, C, F)."""
+    height, width = image[1] - kernel[0] + 1, image[2] - kernel[1] + 1
+    if min(*image[1:], *kernel) < 1 or height < 1 or width < 1:
+        raise ValueError(f"{name} has shape {kernel}; expected one that fits images {image[1:]}")
+    return height, width
+
+
+def _convolve(span, tile, x, kernel, bias, relu, y):
+    kh, kw, channels, filters = kernel.shape
+    height, width = y.shape[1], y.shape[2]
+    for n in range(span.first, span.last):
+        for i0 in range(0, height, tile.rows):
+            i = min(i0, height - tile.rows)  # the last tile slides back to end at the edge
+            for j0 in range(0, width, tile.columns):
+                j = min(j0, width - tile.columns)
+                for o in range(0, filters, tile.width):
+                    values = simd.fill(tile, bias, (o,))
+                    for u in range(kh):
+                        for v in range(0, kw, tile.taps):
+                            for c in range(channels):
+                                values = simd.correlate(
+                                    values,
+                                    tile,
+                                    x,
+                                    (n, i + u, j + v, c),
+                                    x.shape[2] * channels,
+                                    kernel,
+                                    (u, v, c, o),
+                                    channels * filters,
+                                )
+                    if relu:
+                        values = simd.relu(values, tile)
+                    simd.store(values, tile, y, (n, i, j, o), width * filters, filters)
+
+
+_convolve_address = address_of(_convolve)
+
+
+@compiled(nogil=False)
+def _find_convolve(kinds):
+    return _convolve_address(kinds)
+
+
+def input_gradient(g, kernel, dx, chunk=SAMPLES):
     """Gradient with respect to the images; see ``convolution.input_gradient``.
 
     Parameters
@@ -462,138 +364,89 @@ def input_gradient(g, kernel, out=None):
         Gradient with respect to the feature maps.
     kernel : ndarray [shape=(kh, kw, C, F)], float32, C-contiguous
         Filters.
-    out : ndarray [shape=(N, H' + kh - 1, W' + kw - 1, C)], float32, optional
-        Where to put the result; must not overlap the inputs.
+    dx : ndarray [shape=(N, H' + kh - 1, W' + kw - 1, C)], float32, C-contiguous
+        Where to put the gradient; must not overlap the inputs.
+    chunk : int
+        Samples in a part of the job.
 
     Returns
     -------
-    ndarray [shape=(N, H' + kh - 1, W' + kw - 1, C)]
-        Gradient with respect to the images: `out`, or a new array.
+    list of Job
+        A copy of the kernel, before all else, and the work, over the samples.
 
     Raises
     ------
     ValueError
-        If the shapes do not fit each other.
+        If the shapes do not fit each other, or dx is read-only.
     TypeError
         If an array is not C-contiguous float32.
     """
-    _require("g", g, (None, None, None, None))
-    _require("kernel", kernel, (None, None, None, g.shape[3]))
-    kh, kw, channels, _ = kernel.shape
-    plan = Convolution((g.shape[1] + kh - 1, g.shape[2] + kw - 1, channels), kernel.shape)
-    out = _output("out", out, (len(g), *plan.image))
-    plan.input_gradient(_writable(g), kernel, out)
-    return out
+    g = _readable("g", g, (None, None, None, None))
+    kernel = _readable("kernel", kernel, (None, None, None, g.shape[3]))
+    kh, kw, channels, filters = kernel.shape
+    _require_output("dx", dx, (len(g), g.shape[1] + kh - 1, g.shape[2] + kw - 1, channels))
+    _result("kernel", dx.shape, kernel.shape)
+    # Channels last in the kernel too: vectors run over the channels here.
+    swapped = aligned(kernel.size).reshape(kh, kw, filters, channels)
+    # Samples go through in pairs. Where one is left over, it takes along the next, which is
+    # not in use; where there is none, there are no pairs.
+    rows = 1 if len(g) % chunk == 1 else 2
+    tile = _input_gradient_tile(min(rows, chunk), g.shape[2], kw, filters, channels)
+    left = g.shape[2] % tile.columns
+    rest = dataclasses.replace(tile, columns=left) if left else tile
+    swap = Job(_swap, _find_swap, (Tile(), kernel, swapped), len(g), count=1, turn=-1)
+    arguments = tile, rest, g, swapped, dx
+    return [swap, Job(_input_gradient, _find_input_gradient, arguments, len(g), chunk)]
 
 
-def kernel_gradient(x, g, out=None):
-    """Gradient with respect to filters and biases; see ``convolution.kernel_gradient``.
-
-    Parameters
-    ----------
-    x : ndarray [shape=(N, H, W, C)], float32, C-contiguous
-        Images.
-    g : ndarray [shape=(N, H', W', F)], float32, C-contiguous
-        Gradient with respect to the feature maps, with H' <= H and W' <= W.
-    out : pair of ndarray [shapes=(H - H' + 1, W - W' + 1, C, F) and (F,)], optional
-        Where to put the results; must not overlap the inputs.
-
-    Returns
-    -------
-    dkernel : ndarray [shape=(H - H' + 1, W - W' + 1, C, F)]
-        Gradient with respect to the filters.
-    dbias : ndarray [shape=(F,)]
-        Gradient with respect to the biases.
-
-    Raises
-    ------
-    ValueError
-        If the shapes do not fit each other.
-    TypeError
-        If an array is not C-contiguous float32.
-    """
-    _require("x", x, (None, None, None, None))
-    _require("g", g, (len(x), None, None, None))
-    kh, kw = x.shape[1] - g.shape[1] + 1, x.shape[2] - g.shape[2] + 1
-    plan = Convolution(x.shape[1:], (kh, kw, x.shape[3], g.shape[3]))
-    dkernel, dbias = (None, None) if out is None else out
-    dkernel = _output("dkernel", dkernel, plan._kernel)
-    dbias = _output("dbias", dbias, g.shape[3:])
-    plan.kernel_gradient(_writable(x), _writable(g), dkernel, dbias)
-    return dkernel, dbias
+def _swap(span, tile, kernel, swapped):
+    kh, kw, channels, filters = kernel.shape
+    for u in range(kh):
+        for v in range(kw):
+            for o in range(filters):
+                for c in range(channels):
+                    swapped[u, v, o, c] = kernel[u, v, c, o]
 
 
-# The kernels
+_swap_address = address_of(_swap)
 
 
-@functools.cache
-def _convolve(tile):
-    @compiled(arguments=(_IMAGES, _IMAGES, _VECTOR, numba.boolean, _IMAGES))
-    def convolve_kernel(x, kernel, bias, relu, y):
-        kh, kw, channels, filters = kernel.shape
-        samples, height, width, _ = y.shape
-        for n in range(samples):
-            for i0 in range(0, height, tile.rows):
-                i = min(i0, height - tile.rows)  # the last tile slides back to end at the edge
-                for j0 in range(0, width, tile.columns):
-                    j = min(j0, width - tile.columns)
-                    for o in range(0, filters, tile.width):
-                        values = simd.fill(tile, bias, (o,))
-                        for u in range(kh):
-                            for v in range(0, kw, tile.taps):
-                                for c in range(channels):
-                                    values = simd.correlate(
-                                        values,
-                                        tile,
-                                        x,
-                                        (n, i + u, j + v, c),
-                                        x.shape[2] * channels,
-                                        kernel,
-                                        (u, v, c, o),
-                                        channels * filters,
-                                    )
-                        if relu:
-                            values = simd.relu(values, tile)
-                        simd.store(values, tile, y, (n, i, j, o), width * filters, filters)
-
-    return convolve_kernel
+@compiled(nogil=False)
+def _find_swap(kinds):
+    return _swap_address(kinds)
 
 
-@functools.cache
-def _input_gradient(tile, rest):
-    blank = Tile(rows=tile.rows, vectors=tile.vectors)
-    tile_spread, rest_spread = tile.spread, rest.spread
-
-    @compiled(arguments=(_IMAGES, _IMAGES, _IMAGES))
-    def input_gradient_kernel(g, swapped, dx):
-        channels = swapped.shape[3]
-        samples, height, width, _ = dx.shape
-        whole = g.shape[2] - rest.columns
-        for n0 in range(0, samples, tile.rows):
-            n = min(n0, samples - tile.rows)
-            for h in range(height):
-                for c in range(0, channels, tile.width):
-                    for w in range(width):
-                        nothing = simd.zeros(blank)
-                        simd.store(
-                            nothing, blank, dx, (n, h, w, c), height * width * channels, channels
-                        )
-                    for j in range(0, whole, tile.columns):
-                        _spread_row(tile, tile_spread, g, swapped, dx, n, h, j, c)
-                    if rest.columns > 0:
-                        _spread_row(rest, rest_spread, g, swapped, dx, n, h, whole, c)
-
-    return input_gradient_kernel
+def _rest(tile, g):
+    """A tile for the columns of g that are left over by whole tiles."""
+    return dataclasses.replace(tile, columns=g.shape[2] % tile.columns)
 
 
-@compiled
-def _spread_row(tile, spread, g, swapped, dx, n, h, j, c):
+def _input_gradient(span, tile, rest, g, swapped, dx):
+    _, height, width, channels = dx.shape
+    whole = g.shape[2] - g.shape[2] % tile.columns
+    for n0 in range(span.first, span.last, tile.rows):
+        n = max(min(n0, span.last - tile.rows), span.first)
+        for h in range(height):
+            for c in range(0, channels, tile.width):
+                for w in range(width):
+                    nothing = simd.zeros(tile.column)
+                    simd.store(
+                        nothing, tile.column, dx, (n, h, w, c), height * width * channels, channels
+                    )
+                for j in range(0, whole, tile.columns):
+                    _spread_row(tile, g, swapped, dx, n, h, j, c)
+                if whole < g.shape[2]:
+                    _spread_row(rest, g, swapped, dx, n, h, whole, c)
+
+
+@inner
+def _spread_row(tile, g, swapped, dx, n, h, j, c):
     """Add to row h of dx what comes from a tile of g's columns from j on, in every row of g."""
     kh, kw, filters, channels = swapped.shape
     height, width = dx.shape[1], dx.shape[2]
     dx_step, g_step = height * width * channels, g.shape[1] * g.shape[2] * filters
     for v in range(0, kw, tile.taps):
-        values = simd.load(spread, dx, (n, h, j + v, c), dx_step, channels)
+        values = simd.load(tile.spread, dx, (n, h, j + v, c), dx_step, channels)
         for u in range(max(0, h - g.shape[1] + 1), min(kh, h + 1)):
             for o in range(filters):
                 values = simd.scatter(
@@ -606,206 +459,473 @@ def _spread_row(tile, spread, g, swapped, dx, n, h, j, c):
                     (u, v, o, c),
                     filters * channels,
                 )
-        simd.store(values, spread, dx, (n, h, j + v, c), dx_step, channels)
+        simd.store(values, tile.spread, dx, (n, h, j + v, c), dx_step, channels)
 
 
-@functools.cache
-def _kernel_gradient(tile):
-    vector = Tile()
-
-    @compiled(arguments=(_IMAGES, _IMAGES, _IMAGES, _VECTOR))
-    def kernel_gradient_kernel(x, g, dkernel, dbias):
-        kh, kw, channels, filters = dkernel.shape
-        samples, height, width, _ = g.shape
-        dkernel[:] = 0
-        dbias[:] = 0
-        for first in range(0, samples, 4):  # as many samples as stay in the nearest cache
-            last = min(first + 4, samples)
-            for u in range(0, kh, tile.rows):
-                # A row of the kernel meets neighbours in memory, kw * channels of them.
-                for place in range(0, kw * channels, tile.columns):
-                    v, c = place // channels, place % channels
-                    for o in range(0, filters, tile.width):
-                        values = simd.load(
-                            tile, dkernel, (u, v, c, o), kw * channels * filters, filters
-                        )
-                        for n in range(first, last):
-                            for i in range(height):
-                                for j in range(width):
-                                    values = simd.correlate(
-                                        values,
-                                        tile,
-                                        x,
-                                        (n, i + u, j + v, c),
-                                        x.shape[2] * channels,
-                                        g,
-                                        (n, i, j, o),
-                                        0,
-                                    )
-                        simd.store(
-                            values, tile, dkernel, (u, v, c, o), kw * channels * filters, filters
-                        )
-        for o in range(0, filters, simd.LANES):
-            total = simd.zeros(vector)
-            for n in range(samples):
-                for i in range(height):
-                    for j in range(width):
-                        total = simd.add(total, vector, g, (n, i, j, o))
-            simd.store(total, vector, dbias, (o,), 0, 0)
-
-    return kernel_gradient_kernel
+_input_gradient_address = address_of(_input_gradient)
 
 
-# Dense layers: BLAS multiplies, these do the rest
+@compiled(nogil=False)
+def _find_input_gradient(kinds):
+    return _input_gradient_address(kinds)
 
 
-def relu_gradient(g, y):
-    """Gradient before a ReLU, in place: g where y > 0, else 0 (also at the kink).
+def kernel_gradient(x, g, dkernel, dbias, chunk=SAMPLES):
+    """Gradient with respect to filters and biases; see ``convolution.kernel_gradient``.
 
     Parameters
     ----------
-    g : ndarray, float32, C-contiguous
-        Gradient with respect to the output; changed.
-    y : ndarray, of g's shape, float32, C-contiguous
-        The output.
+    x : ndarray [shape=(N, H, W, C)], float32, C-contiguous
+        Images.
+    g : ndarray [shape=(N, H', W', F)], float32, C-contiguous
+        Gradient with respect to the feature maps, with H' <= H and W' <= W.
+    dkernel : ndarray [shape=(H - H' + 1, W - W' + 1, C, F)], float32, C-contiguous
+        Where to put the gradient with respect to the filters.
+    dbias : ndarray [shape=(F,)], float32, C-contiguous
+        Where to put the gradient with respect to the biases.
+    chunk : int
+        Samples whose gradients are added up first. The bits of the result depend
+        on it.
 
     Returns
     -------
-    ndarray
-        `g`.
+    list of Job
+        Over the samples, the sum of each chunk; and over the filters, to close
+        the program, the sum of those.
 
     Raises
     ------
     ValueError
-        If the shapes differ.
+        If the shapes do not fit each other, or an output is read-only.
     TypeError
         If an array is not C-contiguous float32.
     """
-    if g.shape != y.shape:
-        raise ValueError(f"y has shape {y.shape}; expected g's, {g.shape}")
-    _require_floats("g", g)
-    _require_floats("y", y)
-    _relu_gradient(g.reshape(-1), y.reshape(-1))
-    return g
+    x = _readable("x", x, (None, None, None, None))
+    g = _readable("g", g, (len(x), None, None, None))
+    kh, kw = x.shape[1] - g.shape[1] + 1, x.shape[2] - g.shape[2] + 1
+    channels, filters = x.shape[3], g.shape[3]
+    _result("g", x.shape, (kh, kw, channels, filters))
+    _require_output("dkernel", dkernel, (kh, kw, channels, filters))
+    _require_output("dbias", dbias, (filters,))
+    parts, size = -(-len(x) // chunk), dkernel.size
+    kernels = aligned(parts * size).reshape(parts, size)
+    biases = np.empty((parts, filters), np.float32)
+    tile = _kernel_gradient_tile(kh, kw * channels, filters)
+    each = tile, x, g, kernels.reshape(parts, *dkernel.shape), biases
+    total = Tile(), chunk, kernels, biases, dkernel.reshape(-1), dbias
+    return [
+        Job(_kernel_gradient, _find_kernel_gradient, each, len(x), chunk),
+        Job(_sum_parts, _find_sum_parts, total, len(x), count=1, turn=1),
+    ]
+
+
+def _kernel_gradient(span, tile, x, g, kernels, biases):
+    _, kh, kw, channels, filters = kernels.shape
+    _, height, width, _ = g.shape
+    part = span.part
+    for first in range(span.first, span.last, 4):  # as many as stay in the nearest cache
+        last = min(first + 4, span.last)
+        for u in range(0, kh, tile.rows):
+            # A row of the kernel meets neighbours in memory, kw * channels of them.
+            for place in range(0, kw * channels, tile.columns):
+                v, c = place // channels, place % channels
+                for o in range(0, filters, tile.width):
+                    if first == span.first:
+                        values = simd.zeros(tile)
+                    else:
+                        values = simd.load(
+                            tile, kernels, (part, u, v, c, o), kw * channels * filters, filters
+                        )
+                    for n in range(first, last):
+                        for i in range(height):
+                            for j in range(width):
+                                values = simd.correlate(
+                                    values,
+                                    tile,
+                                    x,
+                                    (n, i + u, j + v, c),
+                                    x.shape[2] * channels,
+                                    g,
+                                    (n, i, j, o),
+                                    0,
+                                )
+                    simd.store(
+                        values, tile, kernels, (part, u, v, c, o), kw * channels * filters, filters
+                    )
+    for o in range(0, filters, tile.width):
+        total = simd.zeros(tile.pixel)
+        for n in range(span.first, span.last):
+            for i in range(height):
+                for j in range(width):
+                    total = simd.add(total, tile.pixel, g, (n, i, j, o))
+        simd.store(total, tile.pixel, biases, (part, o), 0, 0)
+
+
+_kernel_gradient_address = address_of(_kernel_gradient)
 
 
 @compiled(nogil=False)
-def _relu_gradient(g, y):
-    for p in range(len(g)):
-        g[p] = g[p] if y[p] > 0 else np.float32(0)
+def _find_kernel_gradient(kinds):
+    return _kernel_gradient_address(kinds)
 
 
-def dense_rows(x, kernel, bias, relu, out):
-    """A dense layer for a few samples: ``x @ kernel + bias`` in one call.
+def _sum_parts(span, tile, chunk, kernels, biases, dkernel, dbias):
+    parts = (span.samples + chunk - 1) // chunk
+    _sum_rows(kernels, parts, dkernel)
+    _sum_rows(biases, parts, dbias)
 
-    BLAS and a second pass for the bias cost more than the arithmetic of a single
-    frame; from a handful of samples on they are faster.
+
+@inner
+def _sum_rows(rows, count, total):
+    """The sum of so many rows."""
+    total[:] = 0
+    for row in range(count):
+        for place in range(total.shape[0]):
+            total[place] += rows[row, place]
+
+
+_sum_parts_address = address_of(_sum_parts)
+
+
+@compiled(nogil=False)
+def _find_sum_parts(kinds):
+    return _sum_parts_address(kinds)
+
+
+# The dense layer
+
+
+INPUTS = 64
+"""Inputs of a dense layer at a time: their rows of the kernel stay in the nearest cache."""
+
+DENSE_SAMPLES = 60
+"""Samples in a part of a dense layer's job."""
+
+PACKED = 2**18
+"""Numbers in a matrix up to which it is copied to be read faster: a megabyte's."""
+
+WORTH_PACKING = 6
+"""Samples from which on that is worth it."""
+
+
+def dense(x, kernel, bias, relu, y):
+    """A dense layer: ``y = x @ kernel + bias``.
 
     Parameters
     ----------
     x : ndarray [shape=(N, D)], float32, C-contiguous
         Input.
-    kernel, bias : ndarray [shapes=(D, K) and (K,)], float32, C-contiguous
+    kernel : ndarray [shape=(D, K)], float32, C-contiguous
         Weights.
-    relu : bool
-        Whether negative results become 0.
-    out : ndarray [shape=(N, K)], float32, C-contiguous
-        Where to put the result.
-
-    Raises
-    ------
-    ValueError
-        If the shapes do not fit each other.
-    """
-    if kernel.shape != x.shape[1:] + bias.shape or out.shape != (len(x), *bias.shape):
-        raise ValueError(
-            f"x, kernel, bias and out have shapes {x.shape}, {kernel.shape}, {bias.shape} "
-            f"and {out.shape}; expected (N, D), (D, K), (K,) and (N, K)"
-        )
-    _dense_rows(x, kernel, bias, relu, out)
-
-
-@compiled(nogil=False)
-def _dense_rows(x, kernel, bias, relu, y):
-    inputs, units = kernel.shape
-    for n in range(y.shape[0]):
-        y[n, :] = bias
-        whole = inputs - inputs % 4
-        for d in range(0, whole, 4):  # four at a time: y is read and written once for them
-            x0, x1, x2, x3 = x[n, d], x[n, d + 1], x[n, d + 2], x[n, d + 3]
-            for k in range(units):
-                y[n, k] += (
-                    x0 * kernel[d, k]
-                    + x1 * kernel[d + 1, k]
-                    + x2 * kernel[d + 2, k]
-                    + x3 * kernel[d + 3, k]
-                )
-        for d in range(whole, inputs):
-            for k in range(units):
-                y[n, k] += x[n, d] * kernel[d, k]
-        if relu:
-            for k in range(units):
-                y[n, k] = np.float32(0) if y[n, k] < 0 else y[n, k]
-
-
-def add_bias(y, bias, relu):
-    """Add the bias to every row and apply the ReLU, in place.
-
-    Parameters
-    ----------
-    y : ndarray [shape=(N, K)], float32, C-contiguous
-        Products of inputs and weights; changed.
     bias : ndarray [shape=(K,)], float32, C-contiguous
         One number a unit.
     relu : bool
         Whether negative results become 0.
+    y : ndarray [shape=(N, K)], float32, C-contiguous
+        Where to put the result; must not overlap the inputs.
+
+    Returns
+    -------
+    list of Job
+        The work, over the samples, and before all else what makes it faster.
 
     Raises
     ------
     ValueError
-        If the shapes do not fit each other.
+        If the shapes do not fit each other, or y is read-only.
+    TypeError
+        If an array is not C-contiguous float32.
     """
-    if y.shape[1:] != bias.shape:
-        raise ValueError(f"bias has shape {bias.shape}; expected {y.shape[1:]}")
-    _add_bias(y, bias, relu)
+    x = _readable("x", x, (None, None))
+    kernel = _readable("kernel", kernel, (x.shape[1], None))
+    bias = _readable("bias", bias, kernel.shape[1:])
+    _require_output("y", y, (len(x), len(bias)))
+    tile = _dense_tile(len(bias))
+    when = {"chunk": INPUTS, "count": len(kernel), "turn": -1}
+    jobs, weights, reading = _packed(kernel, tile, len(x), WORTH_PACKING, **when)
+    arguments = tile, reading, x, kernel, weights, bias, int(relu), y
+    return [*jobs, Job(_dense, _find_dense, arguments, len(x), chunk=DENSE_SAMPLES)]
+
+
+def _packed(matrix, tile, samples, least=0, **when):
+    """A job that copies a matrix to rows of whole vectors, if that is worth it.
+
+    Vectors that lie across two lines of the cache take twice as long to load. The
+    copy is only made for `least` samples and more.
+
+    Returns
+    -------
+    jobs : list of Job
+        None or one, over the rows.
+    weights : ndarray
+        The copy, or `matrix` itself.
+    reading : Tile
+        How to read it.
+    """
+    length = tile.vectors * simd.LANES
+    one = matrix.shape[1] == tile.width > simd.LANES
+    if not one or tile.full == tile or matrix.size > PACKED:
+        return [], matrix, tile
+    copy = aligned(len(matrix) * length).reshape(len(matrix), length)
+    arguments = tile.pixel, least, matrix, copy
+    return [Job(_pack, _find_pack, arguments, samples, **when)], copy, tile.full
+
+
+def _pack(span, tile, least, matrix, copy):
+    if span.samples >= least:
+        for row in range(span.first, span.last):
+            simd.store(simd.load(tile, matrix, (row, 0), 0, 0), tile.full, copy, (row, 0), 0, 0)
+
+
+_pack_address = address_of(_pack)
 
 
 @compiled(nogil=False)
-def _add_bias(y, bias, relu):
-    for n in range(y.shape[0]):
-        if relu:
-            for k in range(y.shape[1]):
-                value = y[n, k] + bias[k]
-                # "0 where negative", not max(value, 0): NaN must stay NaN.
-                y[n, k] = np.float32(0) if value < 0 else value
-        else:
-            for k in range(y.shape[1]):
-                y[n, k] += bias[k]
+def _find_pack(kinds):
+    return _pack_address(kinds)
 
 
-def sum_rows(g, out):
-    """The sum over all rows: what a bias's gradient is.
+def _dense(span, tile, reading, x, kernel, weights, bias, relu, y):
+    inputs, units = kernel.shape
+    whole = span.first
+    if span.samples >= WORTH_PACKING:
+        whole = span.last - (span.last - span.first) % tile.rows
+    for d in range(0, inputs, INPUTS):
+        for k in range(0, units, tile.width):
+            for n in range(span.first, whole, tile.rows):
+                _dense_samples(tile, reading, x, weights, bias, relu, y, n, d, k)
+            for n in range(whole, span.last):
+                _dense_samples(tile.single, tile.single, x, kernel, bias, relu, y, n, d, k)
+
+
+@inner
+def _dense_samples(tile, reading, x, kernel, bias, relu, y, n, d, k):
+    """Add what comes from some inputs, d and after, to a tile of y, samples n and after."""
+    inputs, units = kernel.shape[0], bias.shape[0]
+    last = min(d + INPUTS, inputs)
+    values = simd.fill(tile, bias, (k,)) if d == 0 else simd.load(tile, y, (n, k), units, 0)
+    for p in range(d, last):
+        values = simd.correlate(values, reading, x, (n, p), inputs, kernel, (p, k), 0)
+    if relu and last == inputs:
+        values = simd.relu(values, tile)
+    simd.store(values, tile, y, (n, k), units, 0)
+
+
+_dense_address = address_of(_dense)
+
+
+@compiled(nogil=False)
+def _find_dense(kinds):
+    return _dense_address(kinds)
+
+
+def dense_gradients(x, g, kernel, dkernel, dbias, dx, workers=1):
+    """The gradients of a dense layer: ``x.T @ g``, the sum of g, and ``g @ kernel.T``.
 
     Parameters
     ----------
+    x : ndarray [shape=(N, D)], float32, C-contiguous
+        Input.
     g : ndarray [shape=(N, K)], float32, C-contiguous
         Gradient with respect to the output.
-    out : ndarray [shape=(K,)], float32, C-contiguous
-        Where to put the sums.
+    kernel : ndarray [shape=(D, K)], float32, C-contiguous
+        Weights.
+    dkernel, dbias : ndarray [shapes=(D, K) and (K,)], float32, C-contiguous
+        Where to put the gradients with respect to the weights.
+    dx : ndarray [shape=(N, D)] or None, float32, C-contiguous
+        Where to put the gradient with respect to the input; None if nobody needs
+        it.
+    workers : int
+        How many threads will share the job, at most.
+
+    Returns
+    -------
+    list of Job
+        The work, over the inputs: a part of it does some rows of `dkernel`, for
+        all samples; and before it what makes it faster.
 
     Raises
     ------
     ValueError
-        If the shapes do not fit each other.
+        If the shapes do not fit each other, or an output is read-only.
+    TypeError
+        If an array is not C-contiguous float32.
     """
-    if g.shape[1:] != out.shape:
-        raise ValueError(f"out has shape {out.shape}; expected {g.shape[1:]}")
-    _sum_rows(g, out)
+    x = _readable("x", x, (None, None))
+    g = _readable("g", g, (len(x), None))
+    inputs, units = x.shape[1], g.shape[1]
+    kernel = _readable("kernel", kernel, (inputs, units))
+    _require_output("dkernel", dkernel, (inputs, units))
+    _require_output("dbias", dbias, (units,))
+    wanted = dx is not None
+    if wanted:
+        _require_output("dx", dx, x.shape)
+    weights = _dense_tile(units)
+    jobs, packed, reading = _packed(g, weights, len(g))
+    weights, reading = (
+        dataclasses.replace(tile, rows=1, columns=tile.rows) for tile in (weights, reading)
+    )
+    back = _dense_tile(min(inputs, 3 * simd.LANES))
+    rest = Tile(tail=units % simd.LANES or simd.LANES)
+    transposed = aligned(workers * units * back.width).reshape(workers, units, back.width)
+    arguments = (
+        weights,
+        reading,
+        back,
+        rest,
+        x,
+        g,
+        packed,
+        kernel,
+        dkernel,
+        dbias,
+        int(wanted),
+        dx if wanted else np.empty((0, inputs), np.float32),
+        transposed,
+    )
+    job = Job(
+        _dense_gradients,
+        _find_dense_gradients,
+        arguments,
+        len(x),
+        chunk=back.width,
+        count=inputs,
+    )
+    return [*jobs, job]
+
+
+def _dense_gradients(
+    span,
+    weights,
+    reading,
+    back,
+    rest,
+    x,
+    g,
+    packed,
+    kernel,
+    dkernel,
+    dbias,
+    wanted,
+    dx,
+    transposed,
+):
+    if span.part == 0:
+        _sum_rows(g, span.samples, dbias)
+    whole = span.last - (span.last - span.first) % weights.columns
+    for n in range(0, span.samples, SAMPLES_OF_G):
+        for k in range(0, kernel.shape[1], weights.width):
+            for d in range(span.first, whole, weights.columns):
+                _dense_weights(weights, reading, span, x, packed, dkernel, n, d, k)
+            for d in range(whole, span.last):
+                _dense_weights(weights.column, reading.column, span, x, packed, dkernel, n, d, k)
+    if wanted:
+        whole = span.samples - span.samples % back.rows
+        for d0 in range(span.first, span.last, back.width):
+            d = min(d0, span.last - back.width)  # the last tile slides back
+            _transpose(rest, kernel, d, back.width, transposed, span.worker)
+            for n in range(0, whole, back.rows):
+                _dense_inputs(back, span.worker, g, transposed, dx, n, d)
+            for n in range(whole, span.samples):
+                _dense_inputs(back.single, span.worker, g, transposed, dx, n, d)
+
+
+SAMPLES_OF_G = 64
+"""Samples of a dense layer's gradient at a time: they stay in the nearest cache."""
+
+
+@inner
+def _dense_weights(tile, reading, span, x, g, dkernel, first, d, k):
+    """Add what comes from some samples to a tile of dkernel."""
+    units = dkernel.shape[1]
+    values = simd.zeros(tile) if first == 0 else simd.load(tile, dkernel, (d, k), 0, units)
+    for n in range(first, min(first + SAMPLES_OF_G, span.samples)):
+        values = simd.correlate(values, reading, x, (n, d), 0, g, (n, k), 0)
+    simd.store(values, tile, dkernel, (d, k), 0, units)
+
+
+@inner
+def _transpose(rest, matrix, first, rows, transposed, worker):
+    """Make columns of so many rows, a block at a time where there are enough of them."""
+    columns = matrix.shape[1]
+    if rows < simd.LANES:
+        for r in range(rows):
+            for k in range(columns):
+                transposed[worker, k, r] = matrix[first + r, k]
+        return
+    whole = columns - columns % simd.LANES
+    for r0 in range(0, rows, simd.LANES):
+        r = min(r0, rows - simd.LANES)  # the last block slides back
+        for k in range(0, whole, simd.LANES):
+            simd.transpose(
+                rest.full, matrix, (first + r, k), columns, transposed, (worker, k, r), rows
+            )
+        if whole < columns:
+            simd.transpose(
+                rest, matrix, (first + r, whole), columns, transposed, (worker, whole, r), rows
+            )
+
+
+@inner
+def _dense_inputs(tile, worker, g, transposed, dx, n, d):
+    """A tile of dx, samples n and after, inputs d and after."""
+    inputs, units = dx.shape[1], g.shape[1]
+    values = simd.zeros(tile)
+    for k in range(units):
+        values = simd.correlate(values, tile, g, (n, k), units, transposed, (worker, k, 0), 0)
+    simd.store(values, tile, dx, (n, d), inputs, 0)
+
+
+_dense_gradients_address = address_of(_dense_gradients)
 
 
 @compiled(nogil=False)
-def _sum_rows(g, total):
-    total[:] = 0
-    for n in range(g.shape[0]):
-        for k in range(g.shape[1]):
-            total[k] += g[n, k]
+def _find_dense_gradients(kinds):
+    return _dense_gradients_address(kinds)
+
+
+# Both
+
+
+def relu_gradient(g, y, chunk=SAMPLES):
+    """Gradient before a ReLU, in place: g where y > 0, else 0 (also at the kink).
+
+    Parameters
+    ----------
+    g : ndarray [shape=(N, ...)], float32, C-contiguous
+        Gradient with respect to the output; changed.
+    y : ndarray, of g's shape, float32, C-contiguous
+        The output.
+    chunk : int
+        Samples in a part of the job.
+
+    Returns
+    -------
+    list of Job
+        The work, over the samples.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, or g is read-only.
+    TypeError
+        If an array is not C-contiguous float32.
+    """
+    y = _readable("y", y, (None,) * np.ndim(y))
+    _require_output("g", g, y.shape)
+    arguments = Tile(), g.reshape(len(g), -1), y.reshape(len(g), -1)
+    return [Job(_relu_gradient, _find_relu_gradient, arguments, len(g), chunk)]
+
+
+def _relu_gradient(span, tile, g, y):
+    for n in range(span.first, span.last):
+        for p in range(g.shape[1]):
+            g[n, p] = g[n, p] if y[n, p] > 0 else np.float32(0)
+
+
+_relu_gradient_address = address_of(_relu_gradient)
+
+
+@compiled(nogil=False)
+def _find_relu_gradient(kinds):
+    return _relu_gradient_address(kinds)

@@ -7,8 +7,11 @@ all weights of a network end to end and hands each layer its views (``bind``).
 What a layer returns is in buffers that it makes once and uses again: it is good
 until the layer's next call, and ``backward`` may overwrite the gradient it gets.
 
-A layer computes in the dtype of its input, which is that of its weights: float32
-runs the compiled ``kernels``, float64 the NumPy definition in ``convolution``.
+A layer computes in the dtype of its input, which is that of its weights: float64
+by the NumPy definition in ``convolution``, float32 by the compiled ``kernels``. A
+kernel's work is a job (``minidqn.nn.programs``), and what becomes of it is up to
+the layer's ``do``: it is done at once, or a network writes down the jobs of all
+its layers, to have them done by its threads many times over.
 
 In formulas x is a layer's input, y its output, w its kernel, b its bias and g
 the gradient of the loss with respect to y.
@@ -20,13 +23,9 @@ import math
 import numpy as np
 
 from minidqn.checks import whole
-from minidqn.nn import convolution, kernels
+from minidqn.nn import convolution, kernels, programs
 
 __all__ = ["Conv2D", "Dense", "Flatten", "Layer"]
-
-
-FEW = 2
-"""Samples up to which a dense layer is faster without BLAS."""
 
 
 class Layer:
@@ -46,9 +45,16 @@ class Layer:
         Shape of one sample's output, without N; set by ``build``.
     weight_shapes : dict of str to tuple of int
         Name and shape of each weight, in the order that Keras has them.
+    do : callable
+        Takes the jobs that are this layer's work in float32.
+    workers : int
+        How many threads will share a job, at most.
+    chunk : int
+        Images that pass through the convolutions at a time.
     """
 
     weight_shapes = {}
+    workers, chunk = 1, kernels.SAMPLES
 
     def __init__(self, input_shape=None):
         if input_shape is not None:
@@ -61,6 +67,7 @@ class Layer:
         self.output_shape = None
         self.name = None
         self.buffers = kernels.Buffers()
+        self.do = programs.run
 
     def replica(self):
         """A layer like this one with buffers of its own, to be bound.
@@ -68,10 +75,11 @@ class Layer:
         Returns
         -------
         Layer
-            For another thread, or another dtype.
+            For another network.
         """
         other = copy.copy(self)
         other.buffers = kernels.Buffers()
+        other.do = programs.run
         return other
 
     def build(self, shape):
@@ -123,7 +131,7 @@ class Layer:
         raise NotImplementedError
 
     def backward(self, g, wants_input_gradient=True):
-        """Gradients of this layer, for the input of the last ``forward``.
+        """Gradients of this layer, for the first N samples of the last ``forward``.
 
         Writes the gradients of its weights where ``bind`` said.
 
@@ -176,8 +184,9 @@ class _WeightedLayer(Layer):
         if not self.relu:
             return g
         if g.dtype == np.float32:
-            return kernels.relu_gradient(g, self.y)
-        return np.where(self.y > 0, g, 0)
+            self.do(*kernels.relu_gradient(g, self.y[: len(g)], self.chunk))
+            return g
+        return np.where(self.y[: len(g)] > 0, g, 0)
 
 
 class Conv2D(_WeightedLayer):
@@ -232,17 +241,11 @@ class Conv2D(_WeightedLayer):
             "kernel": (kh, kw, channels, self.filters),
             "bias": (self.filters,),
         }
-        self.convolution = kernels.Convolution(shape, self.weight_shapes["kernel"])
-
-    def replica(self):
-        other = super().replica()
-        other.convolution = kernels.Convolution(self.convolution.image, self.kernel.shape)
-        return other
 
     def forward(self, x):
         if x.dtype == np.float32:
             y = self.buffers.get("y", (len(x), *self.output_shape))
-            self.convolution.convolve(x, self.kernel, self.bias, self.relu, y)
+            self.do(*kernels.convolve(x, self.kernel, self.bias, self.relu, y, self.chunk))
         else:
             y = convolution.convolve(x, self.kernel, self.bias)
             if self.relu:
@@ -252,14 +255,16 @@ class Conv2D(_WeightedLayer):
 
     def backward(self, g, wants_input_gradient=True):
         g = self._through_relu(g)
+        x = self.x[: len(g)]
         if g.dtype == np.float32:
-            self.convolution.kernel_gradient(self.x, g, self.kernel_gradient, self.bias_gradient)
+            dkernel, dbias = self.kernel_gradient, self.bias_gradient
+            self.do(*kernels.kernel_gradient(x, g, dkernel, dbias, self.chunk))
             if wants_input_gradient:
-                dx = self.buffers.get("dx", self.x.shape)
-                self.convolution.input_gradient(g, self.kernel, dx)
+                dx = self.buffers.get("dx", x.shape)
+                self.do(*kernels.input_gradient(g, self.kernel, dx, self.chunk))
                 return dx
         else:
-            dkernel, dbias = convolution.kernel_gradient(self.x, g)
+            dkernel, dbias = convolution.kernel_gradient(x, g)
             self.kernel_gradient[...], self.bias_gradient[...] = dkernel, dbias
             if wants_input_gradient:
                 return convolution.input_gradient(g, self.kernel)
@@ -306,11 +311,7 @@ class Dense(_WeightedLayer):
     def forward(self, x):
         if x.dtype == np.float32:
             y = self.buffers.get("y", (len(x), self.units))
-            if len(x) <= FEW:
-                kernels.dense_rows(x, self.kernel, self.bias, self.relu, y)
-            else:
-                np.dot(x, self.kernel, out=y)
-                kernels.add_bias(y, self.bias, self.relu)
+            self.do(*kernels.dense(x, self.kernel, self.bias, self.relu, y))
         else:
             y = x @ self.kernel + self.bias
             if self.relu:
@@ -320,16 +321,14 @@ class Dense(_WeightedLayer):
 
     def backward(self, g, wants_input_gradient=True):
         g = self._through_relu(g)
-        np.dot(self.x.T, g, out=self.kernel_gradient)
+        x, dkernel, dbias = self.x[: len(g)], self.kernel_gradient, self.bias_gradient
         if g.dtype == np.float32:
-            kernels.sum_rows(g, self.bias_gradient)
-            if wants_input_gradient:
-                return np.dot(g, self.kernel.T, out=self.buffers.get("dx", self.x.shape))
-        else:
-            self.bias_gradient[...] = g.sum(axis=0)
-            if wants_input_gradient:
-                return g @ self.kernel.T
-        return None
+            dx = self.buffers.get("dx", x.shape) if wants_input_gradient else None
+            jobs = kernels.dense_gradients(x, g, self.kernel, dkernel, dbias, dx, self.workers)
+            self.do(*jobs)
+            return dx
+        dkernel[...], dbias[...] = x.T @ g, g.sum(axis=0)
+        return g @ self.kernel.T if wants_input_gradient else None
 
 
 class Flatten(Layer):

@@ -29,10 +29,10 @@ class MeanSquaredError:
         Returns
         -------
         float
-            The loss, summed in float64 whatever the dtype of the errors.
+            The loss, in float64 whatever the dtype of the predictions.
         """
-        errors = predictions - targets
-        return float(np.mean(errors * errors, dtype=np.float64))
+        errors = np.subtract(predictions, targets, dtype=np.float64).reshape(-1)
+        return float(errors @ errors) / errors.size
 
     def gradient(self, predictions, targets):
         """The slope of the loss: ``2 * (predictions - targets) / (N*A)``.

@@ -10,17 +10,16 @@ import numpy as np
 from minidqn import storage
 from minidqn.checks import finite, generator, whole
 from minidqn.nn import losses
-from minidqn.nn.kernels import aligned
+from minidqn.nn.kernels import SAMPLES, aligned, all_finite
 from minidqn.nn.layers import Layer
-from minidqn.nn.threads import Crew, available_cores, single_threaded_blas
+from minidqn.nn.programs import Program
+from minidqn.nn.threads import Crew, available_cores
 
 __all__ = ["Sequential"]
 
-SHARD = 64
-"""Samples in a shard, at most: a batch is cut into as few as possible, of equal size.
-
-The cut depends on the batch alone, so that the sums of the gradients, and with
-them every bit of the weights, are the same for any number of threads."""
+CACHE = 768 * 1024
+"""Bytes of feature maps that pass through the convolutions at a time: they stay in a
+core's own cache until the next layer has used them."""
 
 
 class Sequential:
@@ -146,18 +145,14 @@ class Sequential:
         self._weights = _views(self.parameters, shapes)
         for view, values in zip(self._weights, weights, strict=False):
             view[...] = values
-        self._shards = [_Shard(self.layers, self._weights, aligned(size, dtype))]
-        self.gradients = self._shards[0].gradients
+        self.gradients = aligned(size, dtype)
         self._gradients = _views(self.gradients, shapes)
-
-    def _shards_of(self, samples):
-        """How many shards an array of samples is cut into; as many are there afterwards."""
-        shards = max(1, -(-len(samples) // SHARD))
-        while len(self._shards) < shards:
-            replicas = [layer.replica() for layer in self.layers]
-            gradients = aligned(self.parameters.size, self.parameters.dtype)
-            self._shards.append(_Shard(replicas, self._weights, gradients))
-        return shards
+        first = 0
+        for layer in self.layers:
+            last = first + len(layer.weight_shapes)
+            layer.bind(self._weights[first:last], self._gradients[first:last])
+            first = last
+        self._plan = None
 
     def _built(self):
         """This network, if it has any layers."""
@@ -186,7 +181,7 @@ class Sequential:
         if not fits or isinstance(optimizer, type):
             raise TypeError(f"optimizer is {optimizer!r}; expected one such as RMSprop()")
         loss = losses.get(loss)
-        optimizer.build(self._built().parameters)
+        optimizer.build(self._built().parameters, self._crew)
         self.optimizer, self.loss = optimizer, loss
 
     def forward(self, states):
@@ -210,26 +205,23 @@ class Sequential:
             If `states` are not numbers.
         """
         x = self._checked(states)
-        outputs = np.empty((len(x), *self.output_shape), x.dtype)
-        with self._lock, single_threaded_blas():
-            self._forward((x, outputs))
-        return outputs
+        with self._lock:
+            return self._forward(x).copy()
 
-    def _forward(self, *pairs):
-        """Fill the outputs of every pair (x, outputs) in turn, shards side by side."""
-        self._samples = len(pairs[-1][0])
-        shards = max([self._shards_of(x) for x, _ in pairs])
-        if shards == 1:
-            for x, outputs in pairs:
-                outputs[...] = self._shards[0].forward(x)
-            return
-
-        def task(shard):
-            for x, outputs in pairs:
-                part = _part(shard, shards, x)
-                outputs[part] = self._shards[shard].forward(x[part])
-
-        self._crew.run(task, shards)
+    def _forward(self, x, more=()):
+        """Outputs of x, and of `more` below them; ``backward`` is for x."""
+        self._samples = len(x)
+        if self.parameters.dtype != np.float32:
+            return _through(self.layers, np.concatenate([x, more]) if len(more) else x)
+        samples = len(x) + len(more)
+        if self._plan is None or self._plan.capacity < samples:
+            self._plan = _Plan(self.layers, x.shape[1:], samples, self.threads)
+        plan = self._plan
+        plan.x[: len(x)] = x
+        if len(more):
+            plan.x[len(x) : samples] = more
+        self._crew.run(plan.forward, samples)
+        return plan.outputs[:samples]
 
     def backward(self, gradient, wants_input_gradient=True):
         """Gradient of the loss by every weight, for the last ``forward``.
@@ -262,25 +254,21 @@ class Sequential:
                 f"gradient is for {len(gradient)} samples; expected {self._samples}, "
                 "as many as the last forward"
             )
-        with self._lock, single_threaded_blas():
-            parts = self._backward(gradient, wants_input_gradient)
-        if not wants_input_gradient:
-            return None
-        whole = np.concatenate(parts)
-        return np.moveaxis(whole, -1, 1) if whole.ndim == 4 else whole
+        with self._lock:
+            dx = self._backward(gradient, wants_input_gradient)
+            if not wants_input_gradient:
+                return None
+            return np.moveaxis(dx, -1, 1).copy() if dx.ndim == 4 else dx.copy()
 
     def _backward(self, gradient, wants_input_gradient):
-        """Every shard's part of the way back, then the sum of their gradients."""
-        parts = [None] * self._shards_of(gradient)
-
-        def task(shard):
-            part = gradient[_part(shard, len(parts), gradient)]
-            parts[shard] = self._shards[shard].backward(part, wants_input_gradient)
-
-        self._crew.run(task, len(parts))
-        for shard in self._shards[1 : len(parts)]:
-            self.gradients += shard.gradients
-        return parts
+        """Gradients of the weights, and the one by the states if it is wanted."""
+        if self.parameters.dtype != np.float32:
+            return _back(self.layers, gradient, wants_input_gradient)
+        plan = self._plan
+        plan.gradient[: len(gradient)] = gradient
+        program, dx = plan.backward(wants_input_gradient)
+        self._crew.run(program, len(gradient))
+        return dx[: len(gradient)] if wants_input_gradient else None
 
     def _checked(self, states):
         """`states` as the first layer takes them, if they are what they should be."""
@@ -302,7 +290,8 @@ class Sequential:
         x = np.ascontiguousarray(states, self.parameters.dtype)
         if not x.flags.writeable:  # the kernels are compiled for one kind of array
             x = x.copy()
-        finite("states", x)
+        if not all_finite(x.reshape(-1)):
+            raise ValueError("states holds NaN or infinity; expected finite numbers")
         return x
 
     def predict(self, states, batch_size=128):
@@ -330,14 +319,13 @@ class Sequential:
         """
         x = self._checked(states)
         batch_size = whole("batch_size", batch_size)
-        outputs = np.empty((len(x), *self.output_shape), x.dtype)
-        with self._lock, single_threaded_blas():
+        with self._lock:
             if len(x) <= batch_size:
-                self._forward((x, outputs))
-                return outputs
+                return self._forward(x).copy()
+            outputs = np.empty((len(x), *self.output_shape), x.dtype)
             for first in range(0, len(x), batch_size):
                 part = slice(first, first + batch_size)
-                self._forward((x[part], outputs[part]))
+                outputs[part] = self._forward(x[part])
         return outputs
 
     def train_on_batch(self, states, targets):
@@ -411,11 +399,9 @@ class Sequential:
             raise ValueError("the network is not compiled; expected compile() before training")
         if len(x) == 0:
             raise ValueError("states has shape (0, ...); expected at least one sample")
-        outputs = np.empty((len(x), *self.output_shape), x.dtype)
-        next_outputs = np.empty((len(next_x), *self.output_shape), x.dtype)
-        with self._lock, single_threaded_blas():
-            # next_x first, since a layer remembers its last input only.
-            self._forward((next_x, next_outputs), (x, outputs))
+        with self._lock:
+            both = self._forward(x, next_x).copy()
+            outputs, next_outputs = both[: len(x)], both[len(x) :]
             targets = np.asarray(make_targets(outputs.copy(), next_outputs))
             if targets.shape != outputs.shape:
                 raise ValueError(f"targets has shape {targets.shape}; expected {outputs.shape}")
@@ -423,7 +409,7 @@ class Sequential:
                 raise TypeError(f"targets has dtype {targets.dtype}; expected numbers")
             targets = targets.astype(outputs.dtype, copy=False)
             self._backward(self.loss.gradient(outputs, targets), wants_input_gradient=False)
-        self.optimizer.update(self.parameters, self.gradients)
+            self.optimizer.update(self.parameters, self.gradients)
         return self.loss.value(outputs, targets)
 
     def astype(self, dtype):
@@ -460,13 +446,10 @@ class Sequential:
         other = self._built().astype(self.parameters.dtype)
         if self.optimizer is not None:
             other.optimizer, other.loss = copy.copy(self.optimizer), copy.deepcopy(self.loss, memo)
-            state = {
-                name: value.copy()
-                for name, value in vars(self.optimizer).items()
-                if isinstance(value, np.ndarray) and value is not self.parameters
-            }
-            other.optimizer.build(other.parameters)
-            vars(other.optimizer).update(state)
+            other.optimizer.build(other.parameters, other._crew)
+            for name, array in vars(other.optimizer).items():
+                if isinstance(array, np.ndarray) and array is not other.parameters:
+                    array[...] = vars(self.optimizer)[name]
         return other
 
     def __reduce__(self):
@@ -598,46 +581,61 @@ class Sequential:
         self.set_weights(list(arrays.values()))
 
 
-class _Shard:
-    """The layers of a network at work on one part of a batch, with gradients of their own.
+class _Plan:
+    """What a network does in float32, written down for so many samples, or fewer.
 
     Parameters
     ----------
     layers : list of Layer
-        Used by this shard only.
-    weights : list of ndarray
-        Shared by all shards.
-    gradients : ndarray [shape=(P,)]
-        Where the gradients of this part go.
+        The network's.
+    shape : tuple of int
+        Of one input, channels last.
+    samples : int
+        How many samples there is to be room for, at least.
+    workers : int
+        How many threads will share the work.
     """
 
-    def __init__(self, layers, weights, gradients):
-        self.layers, self.gradients = layers, gradients
-        views = _views(gradients, [weight.shape for weight in weights])
-        first = 0
+    def __init__(self, layers, shape, samples, workers):
+        self.capacity = 1 << (samples - 1).bit_length() if samples else 0
+        self.x = aligned(self.capacity * math.prod(shape)).reshape(self.capacity, *shape)
+        self.forward = Program()
+        self._layers = layers
+        self._backward = {}
+        images = [math.prod(layer.output_shape) for layer in layers if len(layer.output_shape) == 3]
+        chunk = CACHE // (4 * sum(images)) if images else SAMPLES
         for layer in layers:
-            last = first + len(layer.weight_shapes)
-            layer.bind(weights[first:last], views[first:last])
-            first = last
+            layer.workers, layer.chunk = workers, min(max(chunk, 1), SAMPLES)
+        self.outputs = self._written(self.forward, _through, self.x)
+        self.gradient = np.zeros_like(self.outputs)
 
-    def forward(self, x):
-        """Through all layers, first to last."""
-        for layer in self.layers:
-            x = layer.forward(x)
-        return x
+    def backward(self, wants_input_gradient):
+        """The way back: a program from `gradient` on, and where it puts the input's."""
+        if wants_input_gradient not in self._backward:
+            program = Program()
+            dx = self._written(program, _back, self.gradient, wants_input_gradient)
+            self._backward[wants_input_gradient] = program, dx
+        return self._backward[wants_input_gradient]
 
-    def backward(self, g, wants_input_gradient):
-        """Back through all layers, last to first."""
-        for layer in reversed(self.layers):
-            wanted = wants_input_gradient or layer is not self.layers[0]
-            g = layer.backward(g, wanted)
-        return g
+    def _written(self, program, way, *arguments):
+        """Have the layers write down what they do in a program instead of doing it."""
+        for layer in self._layers:
+            layer.do = program.do
+        return way(self._layers, *arguments)
 
 
-def _part(shard, shards, samples):
-    """Which samples a shard does, of so many shards: equal parts but for one sample."""
-    count = len(samples)
-    return slice(count * shard // shards, count * (shard + 1) // shards)
+def _through(layers, x):
+    """Through all layers, first to last."""
+    for layer in layers:
+        x = layer.forward(x)
+    return x
+
+
+def _back(layers, g, wants_input_gradient):
+    """Back through all layers, last to first."""
+    for layer in reversed(layers):
+        g = layer.backward(g, wants_input_gradient or layer is not layers[0])
+    return g
 
 
 def _views(flat, shapes):

@@ -1,17 +1,24 @@
 """Rules that turn a gradient into a step: SGD and RMSprop.
 
 An optimizer sees a network as one flat array of parameters and one flat array
-of their gradients, so an update is a single pass over memory. The arithmetic is
-done in the dtype of the parameters; all hyperparameters are rounded to it
-first.
+of their gradients, so an update is a single pass over memory, which the threads
+of a network share. The arithmetic is done in the dtype of the parameters; all
+hyperparameters are rounded to it first.
 """
 
 import numpy as np
 
 from minidqn.checks import number
-from minidqn.nn.kernels import aligned, compiled
+from minidqn.nn.kernels import aligned
+from minidqn.nn.programs import Job, Program, address_of, compiled
+from minidqn.nn.simd import Tile
+from minidqn.nn.threads import Crew
 
 __all__ = ["SGD", "RMSprop"]
+
+
+CHUNK = 8192
+"""Parameters in a part of an update."""
 
 
 class _Optimizer:
@@ -21,13 +28,15 @@ class _Optimizer:
         self.learning_rate = number("learning_rate", learning_rate, "(0, inf)")
         self._parameters = None
 
-    def build(self, parameters):
+    def build(self, parameters, crew=None):
         """Start afresh, for the parameters of a network.
 
         Parameters
         ----------
         parameters : ndarray [shape=(P,)]
             The array that will be updated, and no other will be.
+        crew : Crew, optional
+            Threads that share the updates; the calling one alone by default.
 
         Raises
         ------
@@ -40,7 +49,36 @@ class _Optimizer:
             with np.errstate(over="ignore"):
                 if not 0 < kind(value) < np.inf:
                     raise ValueError(f"{name} is {value}; expected one that {kind.__name__} holds")
-        self._parameters = parameters
+        self._parameters, self._gradients = parameters, None
+        self._crew = Crew(1) if crew is None else crew
+
+    def update(self, parameters, gradients):
+        """Change `parameters` in place, one step against `gradients`.
+
+        Parameters
+        ----------
+        parameters, gradients : ndarray [shape=(P,)]
+            All of a network's weights, and the gradient of the loss by each.
+
+        Raises
+        ------
+        ValueError
+            If it was not built for these parameters.
+        """
+        self._check(parameters, gradients)
+        if gradients is not self._gradients:
+            self._gradients, self._program = gradients, Program()
+            self._program.do(self._job(parameters, gradients))
+        self._rates[:] = self._hyperparameters()
+        self._crew.run(self._program, len(parameters))
+
+    def _job(self, parameters, gradients):
+        """A pass over all parameters, with hyperparameters from ``_rates``."""
+        raise NotImplementedError
+
+    def _hyperparameters(self):
+        """What the rule's formula needs, in the order of its kernel."""
+        raise NotImplementedError
 
     def _check(self, parameters, gradients):
         if parameters is not self._parameters:
@@ -73,27 +111,32 @@ class SGD(_Optimizer):
     def __init__(self, learning_rate=0.01):
         super().__init__(learning_rate)
 
-    def update(self, parameters, gradients):
-        """Change `parameters` in place, one step against `gradients`.
+    def build(self, parameters, crew=None):
+        super().build(parameters, crew)
+        self._rates = np.zeros(1, parameters.dtype)
 
-        Parameters
-        ----------
-        parameters, gradients : ndarray [shape=(P,)]
-            All of a network's weights, and the gradient of the loss by each.
+    def _hyperparameters(self):
+        return (self.learning_rate,)
 
-        Raises
-        ------
-        ValueError
-            If it was not built for these parameters.
-        """
-        self._check(parameters, gradients)
-        _sgd(parameters, gradients, parameters.dtype.type(self.learning_rate))
+    def _job(self, parameters, gradients):
+        arguments = Tile(), parameters, gradients, self._rates
+        return Job(_sgd, _find_sgd, arguments, 0, CHUNK, count=len(parameters))
 
 
-@compiled
-def _sgd(w, g, learning_rate):
+def _sgd(span, tile, w, g, rates):
+    learning_rate = rates[0]
+    part = slice(span.first, span.last)
+    w, g = w[part], g[part]
     for p in range(len(w)):
         w[p] -= learning_rate * g[p]
+
+
+_sgd_address = address_of(_sgd)
+
+
+@compiled(nogil=False)
+def _find_sgd(kinds):
+    return _sgd_address(kinds)
 
 
 class RMSprop(_Optimizer):
@@ -134,38 +177,31 @@ class RMSprop(_Optimizer):
         self.epsilon = number("epsilon", epsilon, "(0, inf)")
         self.mean_square = None
 
-    def build(self, parameters):
-        super().build(parameters)
+    def build(self, parameters, crew=None):
+        super().build(parameters, crew)
         self.mean_square = aligned(parameters.size, parameters.dtype)
+        self._rates = np.zeros(4, parameters.dtype)
 
-    def update(self, parameters, gradients):
-        """Change `parameters` in place, one step against `gradients`.
+    def _hyperparameters(self):
+        return self.learning_rate, self.rho, 1 - self.rho, self.epsilon
 
-        Parameters
-        ----------
-        parameters, gradients : ndarray [shape=(P,)]
-            All of a network's weights, and the gradient of the loss by each.
-
-        Raises
-        ------
-        ValueError
-            If it was not built for these parameters.
-        """
-        self._check(parameters, gradients)
-        kind = parameters.dtype.type
-        _rmsprop(
-            parameters,
-            self.mean_square,
-            gradients,
-            kind(self.learning_rate),
-            kind(self.rho),
-            kind(1 - self.rho),
-            kind(self.epsilon),
-        )
+    def _job(self, parameters, gradients):
+        arguments = Tile(), parameters, self.mean_square, gradients, self._rates
+        return Job(_rmsprop, _find_rmsprop, arguments, 0, CHUNK, count=len(parameters))
 
 
-@compiled
-def _rmsprop(w, v, g, learning_rate, rho, one_minus_rho, epsilon):
+def _rmsprop(span, tile, w, v, g, rates):
+    learning_rate, rho, one_minus_rho, epsilon = rates[0], rates[1], rates[2], rates[3]
+    part = slice(span.first, span.last)
+    w, v, g = w[part], v[part], g[part]
     for p in range(len(w)):
         v[p] = rho * v[p] + one_minus_rho * g[p] * g[p]
         w[p] -= learning_rate * g[p] / (np.sqrt(v[p]) + epsilon)
+
+
+_rmsprop_address = address_of(_rmsprop)
+
+
+@compiled(nogil=False)
+def _find_rmsprop(kinds):
+    return _rmsprop_address(kinds)

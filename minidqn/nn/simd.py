@@ -25,19 +25,27 @@ Goto & van de Geijn (2008), *Anatomy of high-performance matrix multiplication*.
 https://llvm.org/docs/LangRef.html (vectors, ``llvm.fmuladd``).
 """
 
+import dataclasses
 import functools
 import hashlib
 import inspect
 from pathlib import Path
-from typing import NamedTuple
 
 import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils, config
-from numba.core.imputils import lower_constant
-from numba.extending import intrinsic, models, overload_attribute, register_model, typeof_impl
+from numba.core.imputils import lower_constant, lower_getattr_generic
+from numba.core.typing.templates import AttributeTemplate, infer_getattr
+from numba.extending import (
+    NativeValue,
+    intrinsic,
+    models,
+    register_model,
+    typeof_impl,
+    unbox,
+)
 
 __all__ = [
     "LANES",
@@ -50,6 +58,7 @@ __all__ = [
     "relu",
     "scatter",
     "store",
+    "transpose",
     "zeros",
 ]
 
@@ -71,14 +80,16 @@ LANES, REGISTERS = _host()
 
 
 def _source():
-    """A short digest of this file, for `Tile`."""
+    """A short digest of the files that write instructions, for `Tile`."""
+    files = [Path(__file__).with_name(name) for name in ("simd.py", "programs.py")]
     try:
-        return hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:16]
+        return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
     except OSError:  # installed without its source, so nobody edits it
         return ""
 
 
-class Tile(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Tile:
     """The shape of a tile, known when the code that uses it is compiled.
 
     Attributes
@@ -86,7 +97,9 @@ class Tile(NamedTuple):
     rows, columns : int
         Pixels of results.
     vectors : int
-        Vectors of `LANES` results in each pixel.
+        Vectors of results in each pixel.
+    tail : int
+        Results in the last of them, at most `LANES`; the other vectors are full.
     taps : int
         Neighbouring places of a kernel's row that are used in one go.
     stride : int
@@ -94,9 +107,9 @@ class Tile(NamedTuple):
     lanes : int
         `LANES`, and
     source : str
-        a digest of this file: Numba looks up compiled code on disk by what its
-        constants are, so code that was compiled for other vectors or from other
-        intrinsics is not found.
+        a digest of the intrinsics: Numba looks up compiled code on disk by the types
+        of its arguments, so code that was compiled for other vectors or from
+        other intrinsics is not found.
     """
 
     rows: int = 1
@@ -104,6 +117,7 @@ class Tile(NamedTuple):
     vectors: int = 1
     taps: int = 1
     stride: int = 1
+    tail: int = LANES
     lanes: int = LANES
     source: str = _source()
 
@@ -115,20 +129,40 @@ class Tile(NamedTuple):
     @property
     def width(self):
         """Results in a pixel."""
-        return self.vectors * self.lanes
+        return (self.vectors - 1) * self.lanes + self.tail
+
+    @property
+    def column(self):
+        """The tile of one column."""
+        return dataclasses.replace(self, columns=1)
+
+    @property
+    def pixel(self):
+        """The tile of one pixel."""
+        return self.column.single
+
+    @property
+    def single(self):
+        """The tile of one row."""
+        return dataclasses.replace(self, rows=1)
+
+    @property
+    def full(self):
+        """The tile whose last vector is full too."""
+        return dataclasses.replace(self, tail=self.lanes)
 
     @property
     def spread(self):
         """The tile that `scatter` adds to: wider by the taps."""
-        return self._replace(columns=self.columns + self.taps - 1, taps=1)
+        return dataclasses.replace(self, columns=self.columns + self.taps - 1, taps=1)
 
 
-class _TileType(types.Type):
+class TileType(types.Type):
     """Numba's type of a Tile; its numbers are part of the type."""
 
     def __init__(self, tile):
         self.tile = tile
-        super().__init__(name=repr(tuple(tile)))
+        super().__init__(name=repr(dataclasses.astuple(tile)))
 
 
 class _ValuesType(types.Type):
@@ -139,7 +173,7 @@ class _ValuesType(types.Type):
         super().__init__(name=f"{size} vectors of {LANES} float32")
 
 
-register_model(_TileType)(models.OpaqueModel)
+register_model(TileType)(models.OpaqueModel)
 _VECTOR = ir.VectorType(ir.FloatType(), LANES)
 _ZERO = ir.Constant(_VECTOR, [0.0] * LANES)
 _INT32, _INT64 = ir.IntType(32), ir.IntType(64)
@@ -153,25 +187,34 @@ class _ValuesModel(models.PrimitiveModel):
 
 @typeof_impl.register(Tile)
 def _typeof_tile(tile, context):
-    return _TileType(tile)
+    return TileType(tile)
 
 
-@lower_constant(_TileType)
+@lower_constant(TileType)
 def _constant_tile(context, builder, kind, value):
     return context.get_dummy_value()
 
 
-def _tile_attribute(name):
-    """Let compiled code read an attribute of a tile; it is a constant there."""
-
-    @overload_attribute(_TileType, name)
-    def attribute(tile):
-        number = getattr(tile.tile, name)
-        return lambda tile: number
+@unbox(TileType)
+def _unboxed_tile(kind, value, c):
+    return NativeValue(c.context.get_dummy_value())
 
 
-for _name in ("rows", "columns", "vectors", "taps", "width"):
-    _tile_attribute(_name)
+@infer_getattr
+class _TileAttributes(AttributeTemplate):
+    """In compiled code a tile's attributes are constants: tiles again, or numbers."""
+
+    key = TileType
+
+    def generic_resolve(self, tile, name):
+        value = getattr(tile.tile, name)
+        return TileType(value) if isinstance(value, Tile) else types.intp
+
+
+@lower_getattr_generic(TileType)
+def _tile_attribute(context, builder, kind, value, name):
+    value = getattr(kind.tile, name)
+    return context.get_dummy_value() if isinstance(value, Tile) else _INT64(value)
 
 
 class _Emitter:
@@ -201,20 +244,31 @@ class _Emitter:
             return self.builder.gep(address, [_INT64(count)])
         return self.builder.gep(address, [self.builder.mul(stride, _INT64(count))])
 
-    def load(self, address):
-        pointer = self.builder.bitcast(address, _VECTOR.as_pointer())
-        return self.builder.load(pointer, align=4)
+    def load(self, address, lanes=LANES):
+        """A vector from memory; beyond its first `lanes` it is zero, and nothing is read."""
+        kind = ir.VectorType(ir.FloatType(), lanes)
+        vector = self.builder.load(self.builder.bitcast(address, kind.as_pointer()), align=4)
+        if lanes == LANES:
+            return vector
+        places = [min(lane, lanes) for lane in range(LANES)]  # place `lanes` is the first zero
+        return self.chosen(vector, ir.Constant(kind, [0.0] * lanes), places)
 
-    def store(self, vector, address):
-        pointer = self.builder.bitcast(address, _VECTOR.as_pointer())
-        self.builder.store(vector, pointer, align=4)
+    def store(self, vector, address, lanes=LANES):
+        """The first `lanes` numbers of a vector to memory."""
+        if lanes < LANES:
+            vector = self.chosen(vector, _ZERO, range(lanes))
+        self.builder.store(vector, self.builder.bitcast(address, vector.type.as_pointer()), align=4)
+
+    def chosen(self, a, b, places):
+        """A vector of numbers of a and b, which are counted through."""
+        kind = ir.VectorType(_INT32, len(places))
+        return self.builder.shuffle_vector(a, b, ir.Constant(kind, list(places)))
 
     def broadcast(self, address):
         """A vector of one number of memory in every lane."""
         undefined = ir.Constant(_VECTOR, ir.Undefined)
         first = self.builder.insert_element(undefined, self.builder.load(address), _INT32(0))
-        lanes = ir.Constant(ir.VectorType(_INT32, LANES), [0] * LANES)
-        return self.builder.shuffle_vector(first, undefined, lanes)
+        return self.chosen(first, undefined, [0] * LANES)
 
     def multiply_add(self, a, b, c):
         """a * b + c, rounded once where the processor can."""
@@ -232,13 +286,18 @@ class _Emitter:
             values = self.builder.insert_value(values, vector, place)
         return values
 
+    def pixel(self, tile, address):
+        """Address and lanes of every vector of a pixel."""
+        for vector in range(tile.vectors):
+            lanes = tile.tail if vector == tile.vectors - 1 else LANES
+            yield self.step(address, vector * LANES), lanes
+
     def pixels(self, tile, address, row_step, column_step):
-        """Address of every vector of a tile in memory, in the order of its contents."""
+        """Address and lanes of every vector of a tile, in the order of its contents."""
         for row in range(tile.rows):
             for column in range(tile.columns):
                 pixel = self.step(self.step(address, row, row_step), column, column_step)
-                for vector in range(tile.vectors):
-                    yield self.step(pixel, vector * LANES)
+                yield from self.pixel(tile, pixel)
 
 
 def _primitive(kinds, emit, result=None):
@@ -302,6 +361,11 @@ def _pixel_offsets(tile, array, index, row_step, column_step):
     return first + rows * row_step + columns * column_step
 
 
+def _whole(tile, numbers):
+    """For the definitions: numbers of a pixel, and zeros up to whole vectors."""
+    return np.append(numbers, np.zeros(tile.full.width - len(numbers), np.float32))
+
+
 def _emit_zeros(emit, tile):
     return emit.pack([_ZERO] * tile.size)
 
@@ -312,14 +376,15 @@ def zeros(tile):
 
     Returns
     -------
-    values [shape=(rows, columns, width)]
+    values [shape=(rows, columns, vectors * lanes)]
+        As always, whole vectors: what is beyond ``width`` is neither read from memory
+        nor written to it.
     """
-    return np.zeros((tile.rows, tile.columns, tile.width), np.float32)
+    return np.zeros((tile.rows, tile.columns, tile.full.width), np.float32)
 
 
 def _emit_fill(emit, tile):
-    address = emit.address(1, 2)
-    pixel = [emit.load(emit.step(address, vector * LANES)) for vector in range(tile.vectors)]
+    pixel = [emit.load(*place) for place in emit.pixel(tile, emit.address(1, 2))]
     return emit.pack(pixel * (tile.rows * tile.columns))
 
 
@@ -330,13 +395,13 @@ def fill(tile, array, index):
     ``values[r, c, :] = array[index : + width]``
     """
     first = _pixel_offsets(tile, array, index, 0, 0)[0, 0]
-    pixel = array.reshape(-1)[first : first + tile.width]
+    pixel = _whole(tile, array.reshape(-1)[first : first + tile.width])
     return np.tile(pixel, (tile.rows, tile.columns, 1))
 
 
 def _emit_load(emit, tile):
-    addresses = emit.pixels(tile, emit.address(1, 2), emit.values[3], emit.values[4])
-    return emit.pack([emit.load(address) for address in addresses])
+    places = emit.pixels(tile, emit.address(1, 2), emit.values[3], emit.values[4])
+    return emit.pack([emit.load(*place) for place in places])
 
 
 @_primitive("TAINN", _emit_load, _size)
@@ -347,13 +412,13 @@ def load(tile, array, index, row_step, column_step):
     """
     offsets = _pixel_offsets(tile, array, index, row_step, column_step)
     flat = array.reshape(-1)
-    return np.array([[flat[o : o + tile.width] for o in row] for row in offsets])
+    return np.array([[_whole(tile, flat[o : o + tile.width]) for o in row] for row in offsets])
 
 
 def _emit_store(emit, tile):
-    addresses = emit.pixels(tile, emit.address(2, 3), emit.values[4], emit.values[5])
-    for vector, address in zip(emit.unpack(emit.values[0]), addresses, strict=True):
-        emit.store(vector, address)
+    places = emit.pixels(tile, emit.address(2, 3), emit.values[4], emit.values[5])
+    for vector, place in zip(emit.unpack(emit.values[0]), places, strict=True):
+        emit.store(vector, *place)
 
 
 @_primitive("VTAINN", _emit_store)
@@ -365,16 +430,44 @@ def store(values, tile, array, index, row_step, column_step):
     offsets = _pixel_offsets(tile, array, index, row_step, column_step)
     flat = array.reshape(-1)
     for r, c in np.ndindex(offsets.shape):
-        flat[offsets[r, c] : offsets[r, c] + tile.width] = values[r, c]
+        flat[offsets[r, c] : offsets[r, c] + tile.width] = values[r, c, : tile.width]
+
+
+def _emit_transpose(emit, tile):
+    first, target = emit.address(1, 2), emit.address(4, 5)
+    rows = [emit.load(emit.step(first, r, emit.values[3]), tile.tail) for r in range(LANES)]
+    # Eklundh (1972): exchange the off-diagonal halves, then quarters of halves, and so on.
+    lanes, half = range(LANES), LANES // 2
+    while half:
+        upper = [lane + LANES - half if lane & half else lane for lane in lanes]
+        lower = [lane + LANES if lane & half else lane + half for lane in lanes]
+        for r in lanes:
+            if not r & half:
+                a, b = rows[r], rows[r + half]
+                rows[r], rows[r + half] = emit.chosen(a, b, upper), emit.chosen(a, b, lower)
+        half //= 2
+    for column in range(tile.tail):
+        emit.store(rows[column], emit.step(target, column, emit.values[6]))
+
+
+@_primitive("TAINAIN", _emit_transpose)
+def transpose(tile, source, i, row_step, target, k, column_step):
+    """Copy `LANES` rows of ``tile.tail`` numbers, and make columns of them.
+
+    ``target[k + c*column_step + r] = source[i + r*row_step + c]``
+
+    One ``vmovups`` a row and a column, and between them ``vpermt2ps`` and its like.
+    """
+    rows = _pixel_offsets(Tile(rows=LANES), source, i, row_step, 0)
+    columns = _pixel_offsets(Tile(rows=tile.tail), target, k, column_step, 0)
+    places = columns + np.arange(LANES)
+    target.reshape(-1)[places] = source.reshape(-1)[rows + np.arange(tile.tail)].T
 
 
 def _emit_add(emit, tile):
-    address = emit.address(2, 3)
-    values = emit.unpack(emit.values[0])
-    steps = [emit.step(address, (k % tile.vectors) * LANES) for k in range(tile.size)]
-    return emit.pack(
-        [emit.builder.fadd(value, emit.load(a)) for value, a in zip(values, steps, strict=True)]
-    )
+    pixel = [emit.load(*place) for place in emit.pixel(tile, emit.address(2, 3))]
+    pairs = zip(emit.unpack(emit.values[0]), pixel * (tile.rows * tile.columns), strict=True)
+    return emit.pack([emit.builder.fadd(*pair) for pair in pairs])
 
 
 @_primitive("VTAI", _emit_add, _size)
@@ -404,7 +497,7 @@ def _weights(emit, tile, array, index, tap_step):
     """The vectors of a kernel's row: [tap][vector]."""
     address = emit.address(array, index)
     taps = [emit.step(address, tap, emit.values[tap_step]) for tap in range(tile.taps)]
-    return [[emit.load(emit.step(a, v * LANES)) for v in range(tile.vectors)] for a in taps]
+    return [[emit.load(*place) for place in emit.pixel(tile, tap)] for tap in taps]
 
 
 def _emit_correlate(emit, tile):
@@ -439,7 +532,7 @@ def correlate(values, tile, x, i, row_step, kernel, k, tap_step):
     weight = _pixel_offsets(tile, kernel, k, 0, 0)[0, 0]
     values = values.copy()
     for t in range(tile.taps):
-        vector = weights[weight + t * tap_step :][: tile.width]
+        vector = _whole(tile, weights[weight + t * tap_step :][: tile.width])
         values += flat[firsts + t * tile.stride][..., np.newaxis] * vector
     return values
 
@@ -473,6 +566,6 @@ def scatter(values, tile, g, i, row_step, kernel, k, tap_step):
     weight = _pixel_offsets(tile, kernel, k, 0, 0)[0, 0]
     values = values.copy()
     for t in range(tile.taps):
-        vector = weights[weight + t * tap_step :][: tile.width]
+        vector = _whole(tile, weights[weight + t * tap_step :][: tile.width])
         values[:, t : t + tile.columns] += flat[firsts][..., np.newaxis] * vector
     return values
