@@ -27,6 +27,9 @@ CHILD = "--in-child"
 REST = 0.008
 """Seconds before a turn, in which threads of the one before stop looking for work. They
 are spent busy: a process that sleeps may find all its threads on one core afterwards."""
+TURN, LONG = 5, 0.02
+"""How often a job is timed in its turn, since steps follow one another when a network
+learns too; once only if it takes so many seconds."""
 GENERATOR = np.random.default_rng(0)
 
 
@@ -110,7 +113,7 @@ def take_turns(jobs, rounds, warm_up=3, seconds=60.0):
     jobs : dict of str to callable
         Each takes the number of the round.
     rounds : int
-        How often each is timed, at most.
+        How many turns each gets, at most.
     warm_up : int
         Rounds that come first and do not count.
     seconds : float
@@ -119,7 +122,7 @@ def take_turns(jobs, rounds, warm_up=3, seconds=60.0):
     Returns
     -------
     dict of str to dict
-        For each job "min" and "median" seconds of a round, "rounds", and "cores",
+        For each job "min" and "median" seconds, "times" it was timed, and "cores",
         processor time over wall time: 1 if it kept to one core.
     """
     times = {label: [] for label in jobs}
@@ -135,16 +138,19 @@ def take_turns(jobs, rounds, warm_up=3, seconds=60.0):
             rested = time.perf_counter() + REST
             while time.perf_counter() < rested:
                 pass
-            job(number)  # not timed: it brings the job's data back into the caches
-            cpu, wall = time.process_time(), time.perf_counter()
-            job(number)
-            times[label].append(time.perf_counter() - wall)
-            spent[label] += time.process_time() - cpu
+            wall = time.perf_counter()
+            job(number)  # does not count: it brings the job's data back into the caches
+            turns = 1 if time.perf_counter() - wall > LONG else TURN
+            for turn in range(turns):
+                cpu, wall = time.process_time(), time.perf_counter()
+                job(number + turn)
+                times[label].append(time.perf_counter() - wall)
+                spent[label] += time.process_time() - cpu
     return {
         label: {
             "min": min(taken),
             "median": sorted(taken)[len(taken) // 2],
-            "rounds": len(taken),
+            "times": len(taken),
             "cores": spent[label] / sum(taken),
         }
         for label, taken in times.items()
@@ -152,7 +158,9 @@ def take_turns(jobs, rounds, warm_up=3, seconds=60.0):
 
 
 def sgemm_job(side=512):
-    """A product of two square matrices by NumPy's BLAS, and how many operations it takes."""
+    """A product of two square matrices by NumPy's BLAS, and how many operations it takes.
+
+    It takes its turn among the contestants, so that shares of its speed are fair."""
     rng = np.random.default_rng(0)
     a, b = rng.random((2, side, side), np.float32)
     out = np.empty_like(a)
@@ -166,6 +174,13 @@ def step_operations(grid_size, samples, going_on):
     forward = conv1 + conv2 + dense1 + dense2
     backward = 2 * forward - conv1  # nobody needs the gradient by the frames
     return 2 * (forward * (samples + going_on) + backward * samples)
+
+
+def first_weights(grid_size):
+    """What all contestants start from, a list of ndarray."""
+    from minidqn.train import q_network
+
+    return q_network(grid_size, np.random.default_rng(0), threads=1).get_weights()
 
 
 def played_batches(grid_size, batch_size, count, seed=0):

@@ -16,10 +16,8 @@ PLAIN = ["minidqn", "torch eager", "torch channels-last", "torch.compile", "jax"
 
 def measure(job):
     """In a child: all contestants of one job take turns."""
-    from minidqn.train import q_network
-
     grid_size, batch_size, rounds = job["grid_size"], job["batch_size"], job["rounds"]
-    weights = q_network(grid_size, np.random.default_rng(0), threads=1).get_weights()
+    weights = harness.first_weights(grid_size)
     present, absent = harness.contestants(job["labels"], weights, grid_size, job["threads"])
     batches = harness.played_batches(grid_size, batch_size, 16)
     frame = batches[0].states[0]
@@ -31,12 +29,12 @@ def measure(job):
         return lambda _: contestant.act(frame)
 
     sgemm, sgemm_operations = harness.sgemm_job()
-    learn_jobs = {label: learner(c) for label, c in present.items()}
-    steps = harness.take_turns(learn_jobs, rounds, seconds=job["seconds"])
-    products = harness.take_turns({"sgemm": sgemm}, 100, seconds=job["seconds"])
+    jobs = {label: learner(c) for label, c in present.items()} | {"sgemm": sgemm}
+    steps = harness.take_turns(jobs, rounds, seconds=job["seconds"])
+    product = steps.pop("sgemm")
     actions = harness.take_turns(
         {label: actor(c) for label, c in present.items() if label != "keras, one by one"},
-        10 * rounds,
+        rounds,
         warm_up=30,
         seconds=job["seconds"] / 4,
     )
@@ -46,7 +44,7 @@ def measure(job):
         "actions": actions,
         "absent": absent,
         "operations": harness.step_operations(grid_size, batch_size, going_on),
-        "peak": sgemm_operations / products["sgemm"]["min"],
+        "peak": sgemm_operations / product["min"],
     }
 
 
@@ -85,7 +83,7 @@ def report(arguments):
             "grid_size": grid_size,
             "batch_size": 128,
             "threads": threads,
-            "rounds": 8 if arguments.quick else 400,
+            "rounds": 8 if arguments.quick else 300,
             "seconds": 5 if arguments.quick else arguments.seconds,
         }
         children = [("", PLAIN)]

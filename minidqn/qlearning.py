@@ -69,7 +69,7 @@ def epsilon_greedy(model, state, epsilon, rng):
     if rng.random() < epsilon:
         return int(rng.integers(ACTIONS[0], ACTIONS[-1], endpoint=True))
     q_values = model.predict(np.asarray(state)[np.newaxis])[0]
-    return ACTIONS[int(np.argmax(q_values))]
+    return ACTIONS[np.asarray(q_values).argmax()]
 
 
 def td_targets(q_values, actions, rewards, next_q_values, gamma=0.8):

@@ -443,3 +443,11 @@ def test_a_layer_more_uncompiles(model, states):
         model.train_on_batch(states, np.zeros((5, 2)))
     model.compile(SGD())
     model.train_on_batch(states, np.zeros((5, 2)))
+
+
+def test_no_samples_have_no_gradient(model, states, rng):
+    model.train_on_batch(states, rng.random((5, 3)))
+    assert model.gradients.any()
+    model.forward(states[:0])
+    assert model.backward(np.zeros((0, 3))).shape == (0, 1, 6, 6)
+    assert not model.gradients.any()

@@ -45,7 +45,8 @@ inner = register_jitable(no_cfunc_wrapper=True)
 """Decorates what only kernels call."""
 
 SAMPLES = 8
-"""Samples in a part of a job, unless it is said otherwise."""
+"""Samples in a part of a job, unless it is said otherwise: enough to be worth a part's
+while, and few enough for many threads to share a batch."""
 
 
 class Buffers:
@@ -598,6 +599,9 @@ def _find_sum_parts(kinds):
 INPUTS = 64
 """Inputs of a dense layer at a time: their rows of the kernel stay in the nearest cache."""
 
+SAMPLES_OF_G = 64
+"""Samples of a dense layer's gradient at a time, likewise."""
+
 DENSE_SAMPLES = 60
 """Samples in a part of a dense layer's job."""
 
@@ -813,7 +817,7 @@ def _dense_gradients(
     if span.part == 0:
         _sum_rows(g, span.samples, dbias)
     whole = span.last - (span.last - span.first) % weights.columns
-    for n in range(0, span.samples, SAMPLES_OF_G):
+    for n in range(0, max(span.samples, 1), SAMPLES_OF_G):
         for k in range(0, kernel.shape[1], weights.width):
             for d in range(span.first, whole, weights.columns):
                 _dense_weights(weights, reading, span, x, packed, dkernel, n, d, k)
@@ -822,16 +826,13 @@ def _dense_gradients(
     if wanted:
         whole = span.samples - span.samples % back.rows
         for d0 in range(span.first, span.last, back.width):
-            d = min(d0, span.last - back.width)  # the last tile slides back
+            # The last tile slides back, over what the part before does with the same result.
+            d = min(d0, span.last - back.width)
             _transpose(rest, kernel, d, back.width, transposed, span.worker)
             for n in range(0, whole, back.rows):
                 _dense_inputs(back, span.worker, g, transposed, dx, n, d)
             for n in range(whole, span.samples):
                 _dense_inputs(back.single, span.worker, g, transposed, dx, n, d)
-
-
-SAMPLES_OF_G = 64
-"""Samples of a dense layer's gradient at a time: they stay in the nearest cache."""
 
 
 @inner

@@ -299,7 +299,9 @@ def address_of(kernel):
     Returns
     -------
     callable
-        For compiled code: from the kinds of the arguments to an address.
+        For compiled code: from the kinds of the arguments to an address. Numba keeps
+        on disk what a module's own functions call, so every kernel has one that calls
+        its intrinsic, and that is the ``find`` of its jobs.
     """
     if config.DISABLE_JIT:
         return None
