@@ -24,9 +24,10 @@ import numpy as np
 RESULTS = Path(__file__).parent / "results"
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 CHILD = "--in-child"
-REST = 0.008
-"""Seconds before a turn, in which threads of the one before stop looking for work. They
-are spent busy: a process that sleeps may find all its threads on one core afterwards."""
+REST = 0.03
+"""Seconds before a turn, in which threads of the one before stop looking for work, which
+OpenBLAS's do longest. They are spent busy: a process that sleeps may find all its threads
+on one core afterwards."""
 TURN, LONG = 5, 0.02
 """How often a job is timed in its turn, since steps follow one another when a network
 learns too; once only if it takes so many seconds."""

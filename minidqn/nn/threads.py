@@ -37,9 +37,10 @@ def available_cores():
 FEW = 8
 """Samples that are done by one thread: fewer are not worth it."""
 
-PATIENCE = 400
-"""Times that a thread gives way and looks again before it goes to sleep: some tenths
-of a millisecond. To wake a sleeping thread takes a good part of a learning step's time."""
+PATIENCE = 20_000
+"""Times that a thread gives way and looks again before it goes to sleep: some
+milliseconds, which is longer than there is between two programs of a learning step. To
+wake a sleeping thread takes long, and it may wake on the core of the one who calls it."""
 
 TICKET, PROGRAM, SAMPLES, ASLEEP = WORDS, WORDS + 1, WORDS + 2, WORDS + 8
 """Places on a crew's board, beside those of ``programs``: how many programs there have
