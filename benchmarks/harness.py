@@ -24,10 +24,12 @@ import numpy as np
 RESULTS = Path(__file__).parent / "results"
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 CHILD = "--in-child"
-REST = 0.03
-"""Seconds before a turn, in which threads of the one before stop looking for work, which
-OpenBLAS's do longest. They are spent busy: a process that sleeps may find all its threads
-on one core afterwards."""
+REST = 0.008
+"""Seconds before a turn, in which threads of the one before stop looking for work. They
+are spent busy: a process that sleeps may find all its threads on one core afterwards."""
+BLAS_PATIENCE = {"OPENBLAS_THREAD_TIMEOUT": "20"}
+"""OpenBLAS's threads look for work for 2**20 clock cycles after a product, and not for the
+tenths of a second of its default, in which they would hold a core in others' turns."""
 TURN, LONG = 5, 0.02
 """How often a job is timed in its turn, since steps follow one another when a network
 learns too; once only if it takes so many seconds."""
@@ -220,7 +222,7 @@ def in_child(module, job, threads=1, **environment):
     environment : str
         Variables to set, such as KERAS_BACKEND.
     """
-    variables = {name: str(threads) for name in THREAD_VARIABLES} | environment
+    variables = {name: str(threads) for name in THREAD_VARIABLES} | BLAS_PATIENCE | environment
     command = [sys.executable, "-m", module, CHILD, json.dumps(job | {"threads": threads})]
     done = subprocess.run(
         command,

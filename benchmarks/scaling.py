@@ -87,7 +87,7 @@ def report_steps(arguments):
                 "batch_size": batch_size,
                 "threads": threads,
                 "rounds": 5 if arguments.quick else 100,
-                "seconds": 2 if arguments.quick else 6,
+                "seconds": 2 if arguments.quick else 4,
                 "labels": LABELS,
             }
             result = harness.in_child("benchmarks.scaling", job, threads)
