@@ -260,6 +260,9 @@ def main(description, measure, report, add_flags=None):
     if add_flags is not None:
         add_flags(parser)
     arguments = parser.parse_args()
+    if arguments.quick:  # a look does not replace what the documentation shows
+        global RESULTS
+        RESULTS = RESULTS / "quick"
     print(machine())
     report(arguments)
 
@@ -285,7 +288,7 @@ def machine():
 
 def write_csv(name, rows):
     """Write rows, dicts with the same keys, to results/NAME.csv."""
-    RESULTS.mkdir(exist_ok=True)
+    RESULTS.mkdir(parents=True, exist_ok=True)
     with open(RESULTS / f"{name}.csv", "w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, rows[0], lineterminator="\n")
         writer.writeheader()
@@ -299,5 +302,5 @@ def write_table(name, rows):
     lines += [f"| {' | '.join(str(row[head]) for head in heads)} |" for row in rows]
     text = "\n".join(lines)
     print(text, flush=True)
-    RESULTS.mkdir(exist_ok=True)
+    RESULTS.mkdir(parents=True, exist_ok=True)
     (RESULTS / f"{name}.md").write_text(f"{machine()}\n\n{text}\n", encoding="utf-8")

@@ -81,7 +81,9 @@ def test_kernels_stay_inside(shape, fence, rng):
 
 
 # (N, D, K): the recipe's, one of each, no whole vector, more than one tile or block.
-DENSE_SHAPES = [(7, 576, 100), (64, 100, 3), (1, 1, 1), (13, 97, 101), (70, 5, 144), (9, 130, 20)]
+DENSE_SHAPES = [
+    (7, 576, 100), (64, 100, 3), (1, 1, 1), (13, 97, 101), (70, 5, 144), (9, 130, 20), (20, 9, 131),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("shape", DENSE_SHAPES)
@@ -114,6 +116,20 @@ def test_a_sample_does_not_depend_on_its_neighbours(rng):
     y = at_once.dense(x, kernel, bias)
     for n in (0, 1, 31, 68, 69):
         np.testing.assert_array_equal(at_once.dense(x[n : n + 1], kernel, bias)[0], y[n])
+
+
+@pytest.mark.parametrize("results", [1, 20, 37, 100, 101, 131, 257, 509])
+@pytest.mark.parametrize("lanes", [(4, 16), (8, 16), (16, 32)])
+def test_no_number_of_units_is_done_one_by_one(results, lanes, monkeypatch):
+    """A prime number of them is one tile, not as many tiles as it has units."""
+    monkeypatch.setattr(simd, "LANES", lanes[0])
+    monkeypatch.setattr(simd, "REGISTERS", lanes[1])
+    choose = [tile.__wrapped__ for tile in (kernels._dense_tile, kernels._kernel_gradient_tile)]
+    tiles = choose[0](results), choose[1](3, 48, results)
+    for tile in tiles:
+        width = (tile.vectors - 1) * lanes[0] + tile.tail
+        assert results % width == 0
+        assert width >= min(results, lanes[0])
 
 
 PROCESSORS = {

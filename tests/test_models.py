@@ -451,3 +451,56 @@ def test_no_samples_have_no_gradient(model, states, rng):
     model.forward(states[:0])
     assert model.backward(np.zeros((0, 3))).shape == (0, 1, 6, 6)
     assert not model.gradients.any()
+
+
+def test_a_plan_that_fails_leaves_no_trace(model, states, rng, monkeypatch):
+    """Whatever ends a larger forward pass, the next ones compute what they should."""
+    other = q_network(6, np.random.default_rng(0))
+    g = rng.random((5, 3)).astype(np.float32)
+    other.forward(states)
+    expected = other.backward(g)
+    model.predict(states)
+    forward = model.layers[-1].forward
+
+    def fail(x):
+        raise MemoryError
+
+    monkeypatch.setattr(model.layers[-1], "forward", fail)
+    with pytest.raises(MemoryError):
+        model.predict(rng.random((100, 1, 6, 6)))
+    monkeypatch.setattr(model.layers[-1], "forward", forward)
+    model.forward(states)
+    np.testing.assert_array_equal(model.backward(g), expected)
+    np.testing.assert_array_equal(model.gradients, other.gradients)
+
+
+def test_a_layer_used_by_itself_changes_nothing(model, states, rng):
+    other = q_network(6, np.random.default_rng(0))
+    targets = rng.random((5, 3))
+    model.predict(states)
+    x = np.ones((3, 6, 6, 1), np.float32)
+    y = model.layers[0].forward(x).copy()
+    np.testing.assert_array_equal(y[0], y[2])
+    assert model.train_on_batch(states, targets) == other.train_on_batch(states, targets)
+    np.testing.assert_array_equal(model.parameters, other.parameters)
+
+
+@pytest.mark.parametrize("filters", [16, 17])
+def test_the_bits_do_not_depend_on_earlier_batches(filters, rng):
+    """A step with one sample, in a network that has seen only that, and many others."""
+
+    def weights_after(earlier):
+        layers = [Conv2D(filters, 3, "relu", input_shape=(1, 10, 10)), Conv2D(filters, 3, "relu")]
+        model = Sequential([*layers, Flatten(), Dense(2)], rng=np.random.default_rng(1))
+        model.compile(RMSprop())
+        model.predict(np.zeros((earlier, 1, 10, 10)))
+        model.train_on_batch(np.eye(10)[None, None], [[1, 2]])
+        return model.parameters.tobytes()
+
+    assert weights_after(1) == weights_after(80)
+
+
+def test_the_first_batch_may_be_empty(rng):
+    model = q_network(6, rng)
+    assert model.forward(np.zeros((0, 1, 6, 6))).shape == (0, 3)
+    assert model.backward(np.zeros((0, 3))).shape == (0, 1, 6, 6)

@@ -4,10 +4,12 @@ import gc
 import os
 import threading
 import time
+import traceback
 
 import numpy as np
 import pytest
 
+import minidqn.nn.threads as crews
 from minidqn.fruit import episode
 from minidqn.nn.kernels import dense
 from minidqn.nn.programs import Program
@@ -177,3 +179,63 @@ def test_a_small_batch_needs_no_thread(rng):
 
 def test_available_cores():
     assert 1 <= available_cores() <= 10_000
+
+
+def test_an_interrupted_call_does_not_confuse_the_next(rng, monkeypatch):
+    """Ctrl-C after the helpers have been called and before the caller does its share."""
+    crew = Crew(2)
+    program, y, expected = product(rng)
+    other, other_y, other_expected = product(rng)
+    crew.run(program, 200)
+    real, calls = crews.work, []
+
+    def interrupted(*arguments):
+        calls.append(arguments)
+        if len(calls) % 3 == 1:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    monkeypatch.setattr(crews, "work", interrupted)
+    for _ in range(50):
+        y[...] = other_y[...] = 0
+        with pytest.raises(KeyboardInterrupt):
+            crew.run(program, 200)
+        crew.run(other, 200)
+        np.testing.assert_allclose(y, expected, rtol=1e-5)  # it was finished all the same
+        np.testing.assert_allclose(other_y, other_expected, rtol=1e-5)
+    crew.close()
+
+
+def test_a_helper_that_fails_is_not_waited_for(rng, monkeypatch):
+    crew, before = Crew(2), len(ours())
+    program, y, expected = product(rng)
+
+    def fail(*_):
+        raise MemoryError("the helper's own")
+
+    monkeypatch.setattr(crews, "_help", fail)
+
+    def run_often():
+        for _ in range(1000):
+            crew.run(program, 200)
+
+    with pytest.raises(MemoryError, match="own") as raised:
+        run_often()
+    assert "fail" in [frame.name for frame in traceback.extract_tb(raised.value.__traceback__)]
+    monkeypatch.undo()
+    y[...] = 0
+    crew.run(program, 200)
+    np.testing.assert_allclose(y, expected, rtol=1e-5)
+    crew.close()
+    assert len(ours()) == before
+
+
+def test_a_closed_crew_works_alone(rng):
+    model = q_network(6, rng, threads=2)
+    model.train_on_batch(rng.random((64, 1, 6, 6)), np.zeros((64, 3)))
+    optimizer, parameters, gradients = model.optimizer, model.parameters, model.gradients
+    del model
+    gc.collect()
+    before = len(ours())
+    optimizer.update(parameters, gradients)
+    assert len(ours()) == before

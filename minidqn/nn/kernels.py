@@ -173,21 +173,23 @@ def _widths(results):
     ways = []
     for width in _divisors(results, results):
         vectors = -(-width // simd.LANES)
-        if vectors <= 8 or (width == results and not ways):
-            ways.append((vectors, width - (vectors - 1) * simd.LANES))
+        ways.append((vectors, width - (vectors - 1) * simd.LANES))
     return ways
 
 
 def _cheapest(tiles, cost, results=lambda tile: tile):
-    """The tile of least cost of those whose results, weights and one pixel fit into registers."""
+    """The tile of least cost; results, weights and one pixel should fit into registers."""
 
     def registers(tile):
         return results(tile).size + tile.taps * tile.vectors + 1
 
+    def whole_cost(tile):
+        # What does not fit is read from memory and written back each time: three for one.
+        return cost(tile) * (1 if registers(tile) <= simd.REGISTERS else 3)
+
     tiles = list(tiles)
-    fewest = min(map(registers, tiles))
-    most = max(simd.REGISTERS, fewest)  # where none fits, LLVM puts some into memory
-    return min((tile for tile in tiles if registers(tile) <= most), key=cost)
+    most = max(32 * simd.REGISTERS, min(map(registers, tiles)))  # or the code would be endless
+    return min((tile for tile in tiles if registers(tile) <= most), key=whole_cost)
 
 
 @functools.cache
@@ -389,10 +391,11 @@ def input_gradient(g, kernel, dx, chunk=SAMPLES):
     _result("kernel", dx.shape, kernel.shape)
     # Channels last in the kernel too: vectors run over the channels here.
     swapped = aligned(kernel.size).reshape(kh, kw, filters, channels)
+    tile = _input_gradient_tile(min(2, chunk), g.shape[2], kw, filters, channels)
     # Samples go through in pairs. Where one is left over, it takes along the next, which is
-    # not in use; where there is none, there are no pairs.
-    rows = 1 if len(g) % chunk == 1 else 2
-    tile = _input_gradient_tile(min(rows, chunk), g.shape[2], kw, filters, channels)
+    # not in use; where there is none, there are no pairs. The sums are the same either way.
+    if len(g) % chunk == 1:
+        tile = tile.single
     left = g.shape[2] % tile.columns
     rest = dataclasses.replace(tile, columns=left) if left else tile
     swap = Job(_swap, _find_swap, (Tile(), kernel, swapped), len(g), count=1, turn=-1)
@@ -914,7 +917,8 @@ def relu_gradient(g, y, chunk=SAMPLES):
     """
     y = _readable("y", y, (None,) * np.ndim(y))
     _require_output("g", g, y.shape)
-    arguments = Tile(), g.reshape(len(g), -1), y.reshape(len(g), -1)
+    flat = len(g), math.prod(g.shape[1:])
+    arguments = Tile(), g.reshape(flat), y.reshape(flat)
     return [Job(_relu_gradient, _find_relu_gradient, arguments, len(g), chunk)]
 
 

@@ -12,7 +12,7 @@ from minidqn.checks import finite, generator, whole
 from minidqn.nn import losses
 from minidqn.nn.kernels import SAMPLES, aligned, all_finite
 from minidqn.nn.layers import Layer
-from minidqn.nn.programs import Program
+from minidqn.nn.programs import Program, run
 from minidqn.nn.threads import Crew, available_cores
 
 __all__ = ["Sequential"]
@@ -215,6 +215,7 @@ class Sequential:
             return _through(self.layers, np.concatenate([x, more]) if len(more) else x)
         samples = len(x) + len(more)
         if self._plan is None or self._plan.capacity < samples:
+            self._plan = None  # whatever happens now, the layers are not the old plan's any more
             self._plan = _Plan(self.layers, x.shape[1:], samples, self.threads)
         plan = self._plan
         plan.x[: len(x)] = x
@@ -597,7 +598,7 @@ class _Plan:
     """
 
     def __init__(self, layers, shape, samples, workers):
-        self.capacity = 1 << (samples - 1).bit_length() if samples else 0
+        self.capacity = 1 << max(samples - 1, 0).bit_length()  # the next power of two
         self.x = aligned(self.capacity * math.prod(shape)).reshape(self.capacity, *shape)
         self.forward = Program()
         self._layers = layers
@@ -608,20 +609,27 @@ class _Plan:
             layer.workers, layer.chunk = workers, min(max(chunk, 1), SAMPLES)
         self.outputs = self._written(self.forward, _through, self.x)
         self.gradient = np.zeros_like(self.outputs)
+        self._kept = [(vars(layer).get("x"), vars(layer).get("y")) for layer in layers]
 
     def backward(self, wants_input_gradient):
         """The way back: a program from `gradient` on, and where it puts the input's."""
         if wants_input_gradient not in self._backward:
             program = Program()
+            for layer, (x, y) in zip(self._layers, self._kept, strict=True):
+                layer.x, layer.y = x, y  # whoever has used a layer by itself meanwhile
             dx = self._written(program, _back, self.gradient, wants_input_gradient)
             self._backward[wants_input_gradient] = program, dx
         return self._backward[wants_input_gradient]
 
     def _written(self, program, way, *arguments):
         """Have the layers write down what they do in a program instead of doing it."""
-        for layer in self._layers:
-            layer.do = program.do
-        return way(self._layers, *arguments)
+        try:
+            for layer in self._layers:
+                layer.do = program.do
+            return way(self._layers, *arguments)
+        finally:
+            for layer in self._layers:
+                layer.do = run
 
 
 def _through(layers, x):

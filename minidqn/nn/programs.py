@@ -222,7 +222,7 @@ def run(*jobs):
         program.run_plainly(samples)
     else:
         board = np.zeros(WORDS, np.int64)
-        work(program.address, samples, 0, 1, board)
+        work(program.address, samples, 0, board, ALONE)
         check(board)
 
 
@@ -387,6 +387,18 @@ def put(context, board, place, number):
 
 
 @intrinsic
+def _swap(context, board, place, old, new):
+    """Change a number of an int64 array, if it is still the old one: ``lock cmpxchg`` (``cas``)."""
+
+    def generate(context, builder, signature, values):
+        place = _place(context, builder, signature, values)
+        pair = builder.cmpxchg(place, values[2], values[3], "seq_cst", "seq_cst")
+        return builder.extract_value(pair, 1)
+
+    return types.boolean(board, types.intp, types.intp, types.intp), generate
+
+
+@intrinsic
 def _count_up(context, board, place):
     """One more in an int64 array, with nobody in between: ``lock inc`` (``ldadd``)."""
 
@@ -414,13 +426,22 @@ def give_way(context):
     return types.void(), generate
 
 
-ARRIVED, BASE, FAILED = 0, 8, 9
-"""Places on the board of threads that run a program together: how often a thread came
-to the end of a stage, in a line of the cache of its own, how often before this program,
-and whether a kernel failed."""
+NEXT, DONE, FAILED = 0, 8, 16
+"""Places on the board of threads that run a program together, each in a line of the
+cache of its own: the number of the program and of its next part, how many parts are
+done, and whether a kernel failed."""
 
-WORDS = 16
+WORDS = 24
 """Words on a board, at least."""
+
+ALONE = -1
+"""Instead of the number of a program, for a thread that runs it alone."""
+
+_HALF, _PART = 32, (1 << 32) - 1
+"""Bits of the number of a part, and all of them set."""
+
+CLOSED = 1 << 31
+"""The next part of a program that must not begin yet."""
 
 
 def check(board):
@@ -446,41 +467,90 @@ LOOKS = 1000
 
 
 @compiled
-def work(address, samples, worker, workers, board):
-    """Do a worker's share of a program; as ``Program.run_plainly`` for one worker.
-
-    The parts of a stage are shared out evenly, neighbours to the same worker. The
-    next stage begins when all are done.
-    """
-    place, arrivals = 1, board[BASE]
-    for _ in range(_word(address, 0)):
-        count, chunk, jobs = (
-            _word(address, place),
-            _word(address, place + 1),
-            _word(address, place + 2),
-        )
-        if count < 0:
-            count = samples
-        parts = (count + chunk - 1) // chunk
-        for part in range(parts * worker // workers, parts * (worker + 1) // workers):
-            first = part * chunk
-            span = Span(first, min(first + chunk, count), part, worker, samples)
-            for job in range(jobs):
-                here = place + 3 + 2 * job
-                if _call(_word(address, here), _word(address, here + 1), span):
-                    put(board, FAILED, 1)
-        place += 3 + 2 * jobs
-        if workers > 1:
-            arrivals += workers
-            _wait_for_all(board, arrivals)
+def opened(board, number, part):
+    """Say on the board which program is run, and from which part on."""
+    put(board, NEXT, (number << _HALF) | part)
 
 
 @compiled
-def _wait_for_all(board, arrivals):
-    """Come to the end of a stage, and wait until everybody has."""
-    _count_up(board, ARRIVED)
+def running(board):
+    """The number of the program that is run, or -1 while it must not begin yet."""
+    now = look(board, NEXT)
+    return -1 if now & _PART >= CLOSED else now >> _HALF
+
+
+@compiled
+def _next_part(board, number):
+    """Take the next part of a program; -1 if another one is run by now."""
+    while True:
+        now = look(board, NEXT)
+        if now >> _HALF != number:
+            return -1
+        if _swap(board, NEXT, now, now + 1):
+            return now & _PART
+
+
+@compiled
+def _wait(board, parts):
+    """Wait until so many parts are done."""
     looks = 0
-    while look(board, ARRIVED) < arrivals:
+    while look(board, DONE) < parts:
         looks += 1
         if looks % LOOKS == 0:
             give_way()
+
+
+@compiled
+def work(address, samples, worker, board, number):
+    """Do parts of a program until there are none left; as ``Program.run_plainly``.
+
+    All parts of all stages are counted through, and whoever is free takes the next
+    one: a thread that has no core at the moment holds up nobody. A part begins when
+    all stages before its own are done. Worker 0 comes back when everything is.
+    """
+    place, stage, before, taken = 1, 0, 0, 0
+    parts = _parts(address, place, samples)
+    while True:
+        part = taken if number == ALONE else _next_part(board, number)
+        taken += 1
+        if part < 0:
+            return
+        while stage < _word(address, 0) and part >= before + parts:
+            before += parts
+            stage += 1
+            place += 3 + 2 * _word(address, place + 2)
+            if stage < _word(address, 0):
+                parts = _parts(address, place, samples)
+        if number != ALONE and (worker == 0 or stage < _word(address, 0)):
+            _wait(board, before)
+        if stage == _word(address, 0):
+            return
+        _do_part(address, place, part - before, samples, worker, board)
+        if number != ALONE:
+            _count_up(board, DONE)
+
+
+@compiled
+def _count(address, place, samples):
+    """How much a stage has to do."""
+    count = _word(address, place)
+    return samples if count < 0 else count
+
+
+@compiled
+def _parts(address, place, samples):
+    """How many parts a stage has."""
+    chunk = _word(address, place + 1)
+    return (_count(address, place, samples) + chunk - 1) // chunk
+
+
+@compiled
+def _do_part(address, place, part, samples, worker, board):
+    """Have every job of a stage do a part."""
+    first = part * _word(address, place + 1)
+    last = min(first + _word(address, place + 1), _count(address, place, samples))
+    span = Span(first, last, part, worker, samples)
+    for job in range(_word(address, place + 2)):
+        here = place + 3 + 2 * job
+        if _call(_word(address, here), _word(address, here + 1), span):
+            put(board, FAILED, 1)
