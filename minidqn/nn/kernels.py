@@ -23,10 +23,9 @@ import functools
 import math
 
 import numpy as np
-from numba.extending import register_jitable
 
 from minidqn.nn import simd
-from minidqn.nn.programs import Job, address_of, compiled
+from minidqn.nn.programs import Job, address_of, compiled, inner
 from minidqn.nn.simd import Tile
 
 __all__ = [
@@ -40,9 +39,6 @@ __all__ = [
     "kernel_gradient",
     "relu_gradient",
 ]
-
-inner = register_jitable(no_cfunc_wrapper=True)
-"""Decorates what only kernels call."""
 
 SAMPLES = 8
 """Samples in a part of a job, unless it is said otherwise: enough to be worth a part's

@@ -30,6 +30,7 @@ from numba.extending import (
     NativeValue,
     intrinsic,
     models,
+    register_jitable,
     register_model,
     typeof_impl,
     unbox,
@@ -80,6 +81,10 @@ def compiled(function=None, *, nogil=True):
         if "cannot cache function" not in str(error):  # "... no locator available"
             raise
         return numba.njit(**options)(function)
+
+
+inner = register_jitable(no_cfunc_wrapper=True)
+"""Decorates what only compiled functions call."""
 
 
 class Span(NamedTuple):
@@ -466,20 +471,20 @@ LOOKS = 1000
 """Looks at a counter, a microsecond or less, after which a thread gives way."""
 
 
-@compiled
+@inner
 def opened(board, number, part):
     """Say on the board which program is run, and from which part on."""
     put(board, NEXT, (number << _HALF) | part)
 
 
-@compiled
+@inner
 def running(board):
     """The number of the program that is run, or -1 while it must not begin yet."""
     now = look(board, NEXT)
     return -1 if now & _PART >= CLOSED else now >> _HALF
 
 
-@compiled
+@inner
 def _next_part(board, number):
     """Take the next part of a program; -1 if another one is run by now."""
     while True:
@@ -490,7 +495,7 @@ def _next_part(board, number):
             return now & _PART
 
 
-@compiled
+@inner
 def _wait(board, parts):
     """Wait until so many parts are done."""
     looks = 0
@@ -530,21 +535,21 @@ def work(address, samples, worker, board, number):
             _count_up(board, DONE)
 
 
-@compiled
+@inner
 def _count(address, place, samples):
     """How much a stage has to do."""
     count = _word(address, place)
     return samples if count < 0 else count
 
 
-@compiled
+@inner
 def _parts(address, place, samples):
     """How many parts a stage has."""
     chunk = _word(address, place + 1)
     return (_count(address, place, samples) + chunk - 1) // chunk
 
 
-@compiled
+@inner
 def _do_part(address, place, part, samples, worker, board):
     """Have every job of a stage do a part."""
     first = part * _word(address, place + 1)
