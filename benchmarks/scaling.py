@@ -27,10 +27,10 @@ def measure(job):
 def measure_memory(job):
     """Seconds of a ``send`` to a memory that holds so many experiences, and its bytes."""
     from minidqn.fruit import draw
-    from minidqn.replay import _Memory, _replay
+    from minidqn.replay import Memory, _replay
 
     rng = np.random.default_rng(0)
-    memory = _Memory(job["stored"])
+    memory = Memory(job["stored"])
     frames = [draw(10, row, row, 8 - row) for row in range(8)]
     for number in range(job["stored"]):
         memory.store((frames[number % 8], 0, 0, frames[(number + 1) % 8]))

@@ -5,9 +5,15 @@ import sys
 import time
 from pathlib import Path
 
-from minidqn import cli, runs
+from minidqn import cli, runs, storage
 from minidqn.evaluate import wins
-from minidqn.train import TEST_GAMES, play_test_games, q_network, save_pictures
+from minidqn.train import (
+    TEST_GAMES,
+    count_weights,
+    play_test_games,
+    q_network,
+    save_pictures,
+)
 
 __all__ = ["frame_text", "load_run", "main", "watch"]
 
@@ -38,6 +44,7 @@ def load_run(folder):
     """
     folder = Path(folder)
     settings = runs.read_config(folder)
+    storage.require_room(folder / runs.WEIGHTS, 4 * count_weights(settings.grid_size))
     try:
         model = q_network(settings.grid_size, learning_rate=settings.learning_rate)
     except ValueError as error:  # numbers beyond what any array or float32 holds

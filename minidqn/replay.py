@@ -18,9 +18,9 @@ import math
 import numpy as np
 
 from minidqn.checks import generator, whole
-from minidqn.fruit import one_of_the_actions
+from minidqn.fruit import ACTIONS, one_of_the_actions
 
-__all__ = ["Batch", "experience_replay"]
+__all__ = ["Batch", "Memory", "experience_replay"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -60,7 +60,7 @@ class Batch:
         )
 
 
-def experience_replay(batch_size, capacity=100_000, rng=None):
+def experience_replay(batch_size, capacity=100_000, rng=None, memory=None):
     """A memory of the last `capacity` experiences, as a coroutine.
 
     ``next(replay)`` once, then each ``replay.send((S, action, reward, S_prime))``
@@ -82,6 +82,8 @@ def experience_replay(batch_size, capacity=100_000, rng=None):
         Experiences that are kept.
     rng : numpy.random.Generator, optional
         Draws the batches; fresh entropy by default.
+    memory : Memory, optional
+        One of this capacity to go on with; an empty one by default.
 
     Yields
     ------
@@ -112,7 +114,10 @@ def experience_replay(batch_size, capacity=100_000, rng=None):
     if batch_size > capacity:
         raise ValueError(f"batch_size is {batch_size}; expected at most the capacity, {capacity}")
     rng = generator(rng)
-    return _replay(_Memory(capacity), batch_size, rng)
+    memory = Memory(capacity) if memory is None else memory
+    if memory.capacity != capacity:
+        raise ValueError(f"memory has the capacity {memory.capacity}; expected {capacity}")
+    return _replay(memory, batch_size, rng)
 
 
 def _replay(memory, batch_size, rng):
@@ -127,17 +132,80 @@ def _replay(memory, batch_size, rng):
             batch = memory.take(rng.choice(memory.count, batch_size, replace=False))
 
 
-class _Memory:
-    """Arrays of `capacity` experiences, filled from the front and then in a ring."""
+class Memory:
+    """Arrays of `capacity` experiences, filled from the front and then in a ring.
 
-    def __init__(self, capacity):
+    Parameters
+    ----------
+    capacity : int
+        Experiences that are kept.
+    experiences : dict of str to ndarray, optional
+        What an earlier memory gave, see ``experiences``; none by default.
+    oldest : int
+        Which of them is the oldest, once all places are taken.
+
+    Attributes
+    ----------
+    count : int
+        Experiences that are stored.
+    dtype : dtype
+        Of a frame's pixels: uint8 as long as all are zeros and ones, else float32.
+
+    Raises
+    ------
+    ValueError
+        If an experience is not what a memory holds.
+    MemoryError
+        If so many frames do not fit.
+    """
+
+    ARRAYS = ("states", "actions", "rewards", "next_states")
+
+    def __init__(self, capacity, experiences=None, oldest=0):
         self.capacity = capacity
-        self.count = 0  # experiences that are stored
-        self.oldest = 0  # where the next one goes, once all places are taken
+        self.count = 0
+        self.oldest = oldest  # where the next one goes, once all places are taken
         self.states = self.next_states = None
+        self.dtype = np.dtype(np.uint8)
+        if experiences is not None and len(experiences["actions"]):
+            self._restore(experiences)
+
+    def _restore(self, experiences):
+        """Fill the arrays with checked experiences."""
+        states, next_states = experiences["states"], experiences["next_states"]
+        for frames in (states, next_states):
+            fits = (frames <= 1) if frames.dtype == np.uint8 else np.isfinite(frames)
+            if not fits.all():
+                raise ValueError("frames hold what no memory does")
+        if not ((abs(experiences["actions"].astype(int)) <= 1).all()):
+            raise ValueError(f"actions holds others than {ACTIONS}")
+        if not np.isfinite(experiences["rewards"]).all():
+            raise ValueError("rewards holds NaN or infinity; expected finite numbers")
+        self.dtype = states.dtype
+        self._allocate(states.shape[1:])
+        self.count = len(states)
+        for name in self.ARRAYS:
+            getattr(self, name)[: self.count] = experiences[name]
+
+    def experiences(self, frame_shape):
+        """All that is stored, as arrays by name: views, in the order of the places.
+
+        Parameters
+        ----------
+        frame_shape : tuple of int
+            Of a frame, in case that none is stored yet.
+
+        Returns
+        -------
+        dict of str to ndarray [shape=(count, ...)]
+            "states", "actions", "rewards" and "next_states".
+        """
+        if self.states is None:
+            self._allocate(frame_shape)
+        return {name: getattr(self, name)[: self.count] for name in self.ARRAYS}
 
     def store(self, experience):
-        """Put one experience where the oldest one is, or into a free place."""
+        """Put one `experience` where the oldest one is, or into a free place."""
         try:
             state, action, reward, next_state = experience
         except (TypeError, ValueError):
@@ -185,12 +253,13 @@ class _Memory:
             if self.states.dtype == np.uint8:
                 self.states = self._widened(self.states)
                 self.next_states = self._widened(self.next_states)
+                self.dtype = self.states.dtype
 
     def _allocate(self, frame_shape):
         """Make the arrays; they cost no memory before their pages are written to."""
         shape = (self.capacity, *frame_shape)
         try:
-            self.states, self.next_states = np.empty(shape, np.uint8), np.empty(shape, np.uint8)
+            self.states, self.next_states = np.empty(shape, self.dtype), np.empty(shape, self.dtype)
             self.actions = np.empty(self.capacity, np.int8)
             self.rewards = np.empty(self.capacity, np.float32)
         except (MemoryError, ValueError):

@@ -1,9 +1,12 @@
 """A run: its settings, its random streams, and the files of its folder."""
 
 import argparse
+import contextlib
 import csv
 import dataclasses
+import io
 import json
+import os
 import platform
 import re
 from pathlib import Path
@@ -17,12 +20,15 @@ from minidqn.checks import number, whole
 from minidqn.storage import atomic_write
 
 __all__ = [
+    "CHECKPOINT",
     "CONFIG",
     "CURVE",
     "GIF",
     "IMAGES",
     "METRICS",
+    "PREVIOUS",
     "WEIGHTS",
+    "Lock",
     "MetricsWriter",
     "Record",
     "Settings",
@@ -32,11 +38,14 @@ __all__ = [
     "holds_run",
     "read_config",
     "remove_images",
+    "settings_from",
     "write_config",
 ]
 
 CONFIG, METRICS, WEIGHTS = "config.json", "metrics.csv", "weights.npz"
 CURVE, GIF, IMAGES = "curve.png", "game.gif", "images"
+CHECKPOINT, PREVIOUS, LOCK = "checkpoint.npz", "checkpoint.prev.npz", "run.lock"
+_FILES = (CONFIG, METRICS, WEIGHTS, CURVE, GIF, CHECKPOINT, PREVIOUS)
 
 
 class Streams(NamedTuple):
@@ -166,6 +175,8 @@ class MetricsWriter:
     ----------
     folder : Path
         The run's folder.
+    records : iterable of Record
+        Of the epochs that are done already: the file begins with them.
 
     Raises
     ------
@@ -173,14 +184,23 @@ class MetricsWriter:
         If the file cannot be written.
     """
 
-    def __init__(self, folder):
-        self._file = open(folder / METRICS, "w", encoding="utf-8", newline="")
-        self._csv = csv.writer(self._file, lineterminator="\n")
+    def __init__(self, folder, records=()):
+        lines = io.StringIO(newline="")
+        self._csv = csv.writer(lines, lineterminator="\n")
         self._csv.writerow(Record._fields)
+        for record in records:
+            self._put(record)
+        with atomic_write(folder / METRICS) as file:
+            file.write(lines.getvalue().encode())
+        self._file = open(folder / METRICS, "a", encoding="utf-8", newline="")
+        self._csv = csv.writer(self._file, lineterminator="\n")
+
+    def _put(self, record):
+        self._csv.writerow(record._replace(seconds=f"{record.seconds:.3f}"))
 
     def write(self, record):
         """Add `record`, a `Record`, at the end."""
-        self._csv.writerow(record._replace(seconds=f"{record.seconds:.3f}"))
+        self._put(record)
         self._file.flush()
 
     def __enter__(self):
@@ -245,26 +265,126 @@ def read_config(folder):
         if len(text) > 100_000:
             raise ValueError("longer than 100,000 bytes")
         config = json.loads(text)
-        fields = {field.name for field in dataclasses.fields(Settings)}
-        if not isinstance(config, dict) or not isinstance(config.get("settings"), dict):
-            raise ValueError("has no settings")
-        if set(config["settings"]) != fields:
-            differing = ", ".join(sorted(set(config["settings"]) ^ fields))
-            raise ValueError(f"settings missing or unknown: {differing[:200]}")
-        return Settings(**config["settings"])
+        return settings_from(config.get("settings") if isinstance(config, dict) else None)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise ValueError(f"{path}: {error}") from error
 
 
+def settings_from(named):
+    """Settings from what a JSON file says that they are.
+
+    Parameters
+    ----------
+    named : object
+        What should be a dict of all settings by name.
+
+    Returns
+    -------
+    Settings
+        The settings.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they are none that a run can have.
+    """
+    if not isinstance(named, dict):
+        raise ValueError("has no settings")
+    fields = {field.name for field in dataclasses.fields(Settings)}
+    if set(named) != fields:
+        differing = ", ".join(sorted(set(named) ^ fields))
+        raise ValueError(f"settings missing or unknown: {differing[:200]}")
+    return Settings(**named)
+
+
+class Lock:
+    """Keeps a run's folder to one training at a time.
+
+    The file says which process holds it, and goes with it. If that process is
+    killed, the file stays, but the system has let go of the lock, and the next one
+    takes it over.
+
+    Parameters
+    ----------
+    folder : Path
+        The run's folder.
+
+    Raises
+    ------
+    BlockingIOError
+        If another process holds it; its message says which.
+    OSError
+        If the file cannot be made.
+    """
+
+    def __init__(self, folder):
+        self._path = folder / LOCK
+        while True:
+            self._file = open(self._path, "a+", encoding="ascii", errors="replace")
+            try:
+                _lock(self._file)
+            except OSError as error:
+                raise BlockingIOError(error.errno, f"{self._holder()} is training there") from error
+            if self._is_the_file():
+                break
+            self._file.close()  # its holder has just removed it
+        self._file.seek(0)
+        self._file.truncate()
+        self._file.write(f"{os.getpid()}\n")
+        self._file.flush()
+
+    def _holder(self):
+        """Who holds the lock, as the file says."""
+        with self._file as file:
+            file.seek(0)
+            try:
+                number = re.fullmatch(r"(\d{1,20})\n", file.read(30))
+            except OSError:  # Windows lets nobody read what is locked
+                number = None
+        return f"process {number[1]}" if number else "another process"
+
+    def _is_the_file(self):
+        """Whether the file that is open and locked is still the one of this name."""
+        try:
+            return os.path.samestat(os.fstat(self._file.fileno()), os.stat(self._path))
+        except FileNotFoundError:
+            return False
+
+    def release(self):
+        """Let others in."""
+        with contextlib.suppress(OSError):  # Windows keeps files that are open
+            self._path.unlink()
+        self._file.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.release()
+
+
+def _lock(file):
+    """Lock an open file, or raise OSError at once if another process has."""
+    if os.name == "nt":
+        import msvcrt
+
+        file.seek(1 << 20)  # a place that nobody reads or writes
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+    else:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
 def holds_run(folder):
     """Whether `folder` holds a run, or any file that a run would replace."""
-    files = [folder / name for name in (CONFIG, METRICS, WEIGHTS, CURVE, GIF)]
+    files = [folder / name for name in _FILES]
     return any(path.exists() for path in [*files, *_numbered(folder)])
 
 
 def clear(folder):
     """Remove the files of a run, and nothing else, from its `folder`."""
-    for name in (CONFIG, METRICS, WEIGHTS, CURVE, GIF):
+    for name in _FILES:
         (folder / name).unlink(missing_ok=True)
     remove_images(folder)
 

@@ -7,21 +7,24 @@ from pathlib import Path
 
 import numpy as np
 
-__all__ = ["atomic_write", "read_arrays", "write_arrays"]
+__all__ = ["atomic_write", "read_arrays", "read_bytes", "require_room", "write_arrays"]
 
 
 @contextlib.contextmanager
-def atomic_write(path):
+def atomic_write(path, previous=None):
     """Open a file for writing bytes that takes its name only once it is complete.
 
     The bytes go to a temporary file in the same folder, which is flushed to the
-    disk and then renamed over `path`. If the body raises, `path` is as it was
-    and the temporary file is gone.
+    disk and then renamed over `path`; at last the folder is flushed too. If the
+    body raises, `path` is as it was and the temporary file is gone.
 
     Parameters
     ----------
     path : path-like
         The file to make or to replace.
+    previous : path-like, optional
+        What becomes of the file that was there: this name in the same folder. At
+        any moment one of the two is whole.
 
     Yields
     ------
@@ -40,13 +43,28 @@ def atomic_write(path):
             yield file
             file.flush()
             os.fsync(file.fileno())
+        if previous is not None and path.exists():
+            os.replace(path, previous)
         os.replace(temporary, path)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the folder may be gone
+            temporary.unlink(missing_ok=True)
         raise
+    _flush_folder(path.parent)
 
 
-def write_arrays(path, arrays):
+def _flush_folder(folder):
+    """See to it that a new name in a folder survives a loss of power, where the system can."""
+    if not hasattr(os, "O_DIRECTORY"):  # Windows has no such thing
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_arrays(path, arrays, previous=None):
     """Write named arrays as an .npz file that ``numpy.load`` reads.
 
     The same arrays give the same bytes: the archive carries no time of day.
@@ -57,13 +75,15 @@ def write_arrays(path, arrays):
         The file to make or to replace, atomically.
     arrays : dict of str to ndarray
         What to store under which name.
+    previous : path-like, optional
+        As for ``atomic_write``.
 
     Raises
     ------
     OSError
         If the file cannot be written.
     """
-    with atomic_write(path) as file, zipfile.ZipFile(file, "w") as archive:
+    with atomic_write(path, previous) as file, zipfile.ZipFile(file, "w") as archive:
         for name, array in arrays.items():
             member = zipfile.ZipInfo(f"{name}.npy")  # dated 1980-01-01 unless told otherwise
             with archive.open(member, "w", force_zip64=True) as stream:
@@ -82,7 +102,8 @@ def read_arrays(path, expected):
         The file.
     expected : dict of str to ndarray
         For every name that must be there, and no others may be, an array of the
-        shape and dtype that it must have.
+        shape and dtype that it must have; ``np.broadcast_to`` makes one that takes
+        no memory.
 
     Returns
     -------
@@ -96,18 +117,86 @@ def read_arrays(path, expected):
     ValueError
         If it is no such archive, is damaged, or holds anything unexpected.
     """
+    with _opened(path) as archive:
+        found = sorted(archive.namelist())
+        wanted = sorted(f"{name}.npy" for name in expected)
+        if found != wanted:
+            raise ValueError(f"holds {_some(found)}; expected {_some(wanted)}")
+        require_room(path, sum(like.nbytes for like in expected.values()))
+        return {name: _read_array(archive, name, like) for name, like in expected.items()}
+
+
+def read_bytes(path, name, most):
+    """Read one array of bytes from an .npz file, whatever else it holds.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+    name : str
+        Of the array.
+    most : int
+        How many bytes it may have.
+
+    Returns
+    -------
+    bytes
+        The array's.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    ValueError
+        If it is no such archive, is damaged, or the array is of another kind.
+    """
+    with _opened(path) as archive:
+        length = archive.getinfo(f"{name}.npy").file_size - 128  # a short header has 128 bytes
+        if not 0 <= length <= most:
+            raise ValueError(f"{name} has {length} bytes; expected at most {most}")
+        like = np.broadcast_to(np.uint8(0), (length,))
+        return _read_array(archive, name, like).tobytes()
+
+
+def require_room(path, size):
+    """Refuse a file that is too small to hold what it says, before room is made for it.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+    size : int
+        Bytes that will be read from it, none of them compressed.
+
+    Raises
+    ------
+    OSError
+        If there is no such file.
+    ValueError
+        If it has fewer bytes.
+    """
+    have = os.path.getsize(path)
+    if have < size:
+        raise ValueError(f"{path}: has {have:,} bytes; expected more than {size:,}")
+
+
+@contextlib.contextmanager
+def _opened(path):
+    """An .npz file, whatever is wrong with it told as one line of a ValueError."""
     with open(path, "rb") as file:
         try:
             with zipfile.ZipFile(file) as archive:
-                found = sorted(archive.namelist())
-                wanted = sorted(f"{name}.npy" for name in expected)
-                if found != wanted:
-                    raise ValueError(f"holds {_some(found)}; expected {_some(wanted)}")
-                return {name: _read_array(archive, name, like) for name, like in expected.items()}
+                for member in archive.infolist():
+                    if member.compress_type != zipfile.ZIP_STORED:
+                        raise ValueError("is compressed; expected arrays as they are")
+                yield archive
         # On damaged bytes zipfile and ast raise what they please (OSError from a seek
         # to nowhere, struct.error, tokenize.TokenError, ...); it all means one thing.
         except Exception as error:
-            raise ValueError(f"{path}: {' '.join(str(error).split())}") from error
+            words = " ".join(str(error).split())
+            raise ValueError(
+                words if words.startswith(str(path)) else f"{path}: {words}"
+            ) from error
 
 
 def _some(names):

@@ -12,3 +12,8 @@ hypothesis.settings.load_profile("minidqn")
 @pytest.fixture
 def rng():
     return np.random.default_rng(20160607)
+
+
+def pytest_addoption(parser):
+    parser.addoption("--kills", type=int, default=10, help="runs to kill in test_durability")
+    parser.addoption("--fuzz", type=int, default=300, help="damaged files in test_durability")

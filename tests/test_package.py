@@ -40,6 +40,7 @@ ROOMS = [
     "minidqn.images",
     "minidqn.cli",
     "minidqn.runs",
+    "minidqn.checkpoint",
     "minidqn.train",
     "minidqn.play",
 ]

@@ -89,7 +89,8 @@ def test_the_generator_can_be_cut_short():
 
 def test_what_a_run_leaves(finished):
     assert sorted(path.name for path in finished.iterdir()) == [
-        "config.json", "curve.png", "game.gif", "images", "metrics.csv", "weights.npz"
+        "checkpoint.npz", "checkpoint.prev.npz", "config.json", "curve.png", "game.gif", "images",
+        "metrics.csv", "weights.npz",
     ]  # fmt: skip
     frames = sorted(path.name for path in (finished / "images").iterdir())
     assert frames == [f"{number:03d}.png" for number in range(10 * 4)]
@@ -169,7 +170,7 @@ def test_the_same_seed_gives_the_same_bytes(finished, tmp_path):
     ]
     assert rows[0] == rows[1]
     assert sorted(path.name for path in again.iterdir()) == [
-        "config.json", "metrics.csv", "weights.npz"
+        "checkpoint.npz", "checkpoint.prev.npz", "config.json", "metrics.csv", "weights.npz"
     ]  # fmt: skip
 
 
@@ -189,7 +190,8 @@ def test_overwrite(tmp_path, capsys):
     assert run(train.main, *SMALL, "--out", tmp_path, *options) == 0
     assert (tmp_path / "weights.npz").read_bytes() != before
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "config.json", "images", "metrics.csv", "notes.txt", "weights.npz"
+        "checkpoint.npz", "checkpoint.prev.npz", "config.json", "images", "metrics.csv",
+        "notes.txt", "weights.npz",
     ]  # fmt: skip
     assert list((tmp_path / "images").iterdir()) == []
 
@@ -269,9 +271,7 @@ def test_flags_reach_the_settings(tmp_path):
     ]
     assert run(train.main, *words, "--out", tmp_path, "--no-images") == 0
     assert runs.read_config(tmp_path) == Settings(**flags)
-    arguments = train._parser().parse_args([str(word) for word in [*words, "--threads", 1]])
-    arguments.out = tmp_path / "other"
-    _, _, model, _ = train._prepare(train._parser(), arguments)
+    model = train._begin(train._parser(), Settings(**flags), threads=1).model
     assert model.optimizer.learning_rate == 0.25
     assert model.threads == 1
 

@@ -1,6 +1,7 @@
 """A network: layers in a row, all their weights in one array, and how they learn."""
 
 import copy
+import itertools
 import math
 import threading
 import weakref
@@ -412,6 +413,34 @@ class Sequential:
             self._backward(self.loss.gradient(outputs, targets), wants_input_gradient=False)
             self.optimizer.update(self.parameters, self.gradients)
         return self.loss.value(outputs, targets)
+
+    def first_not_finite(self, loss=0.0):
+        """Where in this network a number was first seen that is NaN or infinite.
+
+        Parameters
+        ----------
+        loss : float
+            The last learning step's. If it is finite, the weights are all there is
+            to look at.
+
+        Returns
+        -------
+        str or None
+            Such as "the output of conv2d" or "dense/kernel", from the first layer
+            to the last; None if all numbers are finite.
+        """
+        with self._lock:
+            if math.isfinite(loss) and all_finite(self.parameters):
+                return None
+            names = iter(self.named_weights().items())
+            for layer in self.layers:
+                y = getattr(layer, "y", None)
+                if y is not None and not np.isfinite(y[: self._samples]).all():
+                    return f"the output of {layer.name}"
+                for name, weight in itertools.islice(names, len(layer.weight_shapes)):
+                    if not np.isfinite(weight).all():
+                        return name
+        return None
 
     def astype(self, dtype):
         """A copy of this network that computes in another dtype; not compiled.

@@ -72,6 +72,16 @@ class _Optimizer:
         self._rates[:] = self._hyperparameters()
         self._crew.run(self._program, len(parameters))
 
+    def state(self):
+        """What the rule remembers from one update to the next; not copies.
+
+        Returns
+        -------
+        dict of str to ndarray [shape=(P,)]
+            By name; none for a rule without memory.
+        """
+        return {}
+
     def _job(self, parameters, gradients):
         """A pass over all parameters, with hyperparameters from ``_rates``."""
         raise NotImplementedError
@@ -181,6 +191,9 @@ class RMSprop(_Optimizer):
         super().build(parameters, crew)
         self.mean_square = aligned(parameters.size, parameters.dtype)
         self._rates = np.zeros(4, parameters.dtype)
+
+    def state(self):
+        return {"mean_square": self.mean_square}
 
     def _hyperparameters(self):
         return self.learning_rate, self.rho, 1 - self.rho, self.epsilon

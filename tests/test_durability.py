@@ -1,0 +1,575 @@
+"""A run that nothing can lose: killed, interrupted, out of space, its files damaged."""
+
+import dataclasses
+import errno
+import io
+import itertools
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import tracemalloc
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from minidqn import checkpoint, play, runs, storage, train
+from minidqn.checkpoint import State
+from minidqn.replay import Memory
+from minidqn.runs import Settings
+
+ROOT = Path(__file__).parent.parent
+SMALL = ["--grid-size", "5", "--batch-size", "8", "--eval-every", "7", "--no-images"]
+SMALL += ["--capacity", "60", "--checkpoint-every", "3"]  # the ring wraps round
+SLOW = (
+    "import os, sys, time\n"
+    "from minidqn import cli, train\n"
+    "fsync, learn = os.fsync, train.learn\n"
+    "os.fsync = lambda file: time.sleep(0.01) or fsync(file)\n"
+    "train.learn = lambda *rest: time.sleep(0.001) or learn(*rest)\n"
+    "cli.run(lambda: train.main(sys.argv[1:]))\n"
+)
+
+
+def command(*arguments, slow=False):
+    """A training in a process of its own, perhaps slowed down by a hook."""
+    how = ["-c", SLOW] if slow else ["-m", "minidqn.train"]
+    return [sys.executable, *how, *map(str, arguments)]
+
+
+def trained(*arguments):
+    """A training in this process; its exit status."""
+    try:
+        return train.main([str(argument) for argument in arguments])
+    except SystemExit as ended:
+        return ended.code
+
+
+def outcome(folder):
+    """What must be the same: the weights' bytes, and the metrics but for the seconds."""
+    lines = (folder / runs.METRICS).read_text().splitlines()
+    return (folder / runs.WEIGHTS).read_bytes(), [line.rsplit(",", 1)[0] for line in lines]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    """What 60 epochs come to."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    assert trained(*SMALL, "--epochs", 60, "--out", folder) == 0
+    return outcome(folder)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
+def test_a_killed_run_goes_on_as_if_nothing_had_been(uninterrupted, tmp_path, request):
+    """Killed at random moments, also while it saves, and resumed until it ends."""
+    kills, rng = 0, np.random.default_rng(7)
+    for attempt in itertools.count():
+        folder = tmp_path / str(attempt)
+        arguments = [*SMALL, "--epochs", 60, "--out", folder]
+        while True:
+            process = subprocess.Popen(
+                command(*arguments, slow=True), cwd=ROOT, stdout=subprocess.DEVNULL
+            )
+            try:
+                # Some end before they have begun, most while they learn and save.
+                process.wait(rng.uniform(0.3, 2.2))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+                kills += 1
+            else:
+                assert process.returncode == 0
+                break
+            if (folder / runs.CHECKPOINT).exists() or (folder / runs.PREVIOUS).exists():
+                arguments = [*SMALL[-3:-2], "--checkpoint-every", "3", "--resume", folder]
+                arguments = ["--no-images", *arguments[1:]]
+            else:  # killed before there was anything to lose
+                arguments = [*SMALL, "--epochs", 60, "--out", folder, "--overwrite"]
+        assert outcome(folder) == uninterrupted
+        assert not (folder / runs.LOCK).exists()
+        if kills >= request.config.getoption("--kills"):
+            break
+
+
+@pytest.mark.skipif(os.name == "nt", reason="this system has no signals to send")
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_the_run_after_its_epoch(number, status, uninterrupted, tmp_path):
+    folder = tmp_path / "a run"
+    process = subprocess.Popen(
+        command(*SMALL, "--epochs", 60, "--out", folder, slow=True),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not (folder / runs.METRICS).exists() or len(_lines(folder)) < 10:
+        time.sleep(0.01)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == status
+    words = r"stopped after epoch (\d+); to go on: python -m minidqn.train --resume '(.*)'\n"
+    found = re.search(words, errors)
+    assert found, errors
+    assert int(found[1]) == len(_lines(folder)) - 1
+    assert Path(found[2]) == folder
+    assert trained("--resume", folder, "--no-images") == 0
+    assert outcome(folder) == uninterrupted
+
+
+def _lines(folder):
+    return (folder / runs.METRICS).read_text().splitlines()
+
+
+def test_more_epochs(uninterrupted, tmp_path, capsys):
+    """A run that has ended goes on, as one would have that had been longer from the start."""
+    assert trained(*SMALL, "--epochs", 25, "--out", tmp_path) == 0
+    assert _lines(tmp_path)[-1].split(",")[4] != ""  # measured, as it was the last
+    capsys.readouterr()
+    assert trained("--resume", tmp_path, "--epochs", 60, "--no-images", "--threads", 1) == 0
+    assert outcome(tmp_path) == uninterrupted
+    assert runs.read_config(tmp_path).epochs == 60
+    assert trained("--resume", tmp_path, "--no-images") == 0  # nothing is left to do
+    assert outcome(tmp_path) == uninterrupted
+    assert trained("--resume", tmp_path, "--epochs", 30) == 2
+    assert "--epochs is 30; the run in" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--grid-size", 6], "--grid-size is 6; the run in"),
+        (["--seed", 3], "--seed is 3; the run in"),
+        (["--batch-size", 9], "--batch-size is 9; the run in"),
+        (["--gamma", 0.5], "--gamma is 0.5; the run in"),
+        (["--out", "x"], "--out is for a new run"),
+        (["--overwrite"], "--overwrite is for a new run"),
+        (["--checkpoint-every", 0], "--checkpoint-every is 0"),
+    ],
+)
+def test_what_contradicts_the_checkpoint_is_refused(flags, words, tmp_path, capsys):
+    assert trained(*SMALL, "--epochs", 4, "--out", tmp_path) == 0
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    assert trained("--resume", tmp_path, *flags) == 2
+    errors = capsys.readouterr().err
+    assert words in errors
+    assert errors.count("\n") == 1
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_folder_without_a_checkpoint(tmp_path, capsys):
+    assert trained("--resume", tmp_path / "nowhere") == 2
+    assert "holds no checkpoint" in capsys.readouterr().err
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_damaged_checkpoint_falls_back(uninterrupted, tmp_path, capsys):
+    assert trained(*SMALL, "--epochs", 25, "--out", tmp_path) == 0
+    newest = tmp_path / runs.CHECKPOINT
+    newest.write_bytes(newest.read_bytes()[:-100])
+    assert trained("--resume", tmp_path, "--epochs", 60, "--no-images") == 0
+    assert re.search(r"checkpoint.npz: .*; going on from .*, epoch 24\n", capsys.readouterr().err)
+    assert outcome(tmp_path) == uninterrupted
+    for name in (runs.CHECKPOINT, runs.PREVIOUS):
+        (tmp_path / name).write_bytes(b"nothing")
+    assert trained("--resume", tmp_path) == 2
+    errors = capsys.readouterr().err
+    assert "no checkpoint can be read, start anew" in errors
+    assert errors.count("\n") == 1
+
+
+# One writer
+
+
+def test_two_runs_do_not_share_a_folder(tmp_path, capsys):
+    with runs.Lock(tmp_path):
+        for flags in (["--out"], ["--overwrite", "--out"]):
+            words = [*SMALL, *flags, str(tmp_path)]
+            code = f"import sys; from minidqn import train; sys.exit(train.main({words}))"
+            other = subprocess.run(
+                [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True
+            )
+            assert other.returncode == 2
+            assert f"process {os.getpid()} is training there" in other.stderr
+    assert not (tmp_path / runs.LOCK).exists()
+    (tmp_path / runs.LOCK).write_text("999999999\n")  # of one that was killed
+    assert trained(*SMALL, "--epochs", 2, "--out", tmp_path) == 0
+
+
+# Numbers that go wrong
+
+
+def test_numbers_that_are_not_finite_stop_the_run(tmp_path, capsys):
+    flags = ["--learning-rate", 1e30, "--epochs", 30, "--out", tmp_path]
+    assert trained(*SMALL, *flags) == 1
+    errors = capsys.readouterr().err
+    assert re.search(r"error: loss .* at epoch \d+, update \d+: not finite, first seen in", errors)
+    state, failures = checkpoint.load_latest(tmp_path, weights_of, build)
+    assert not failures
+    assert np.isfinite(state.model.parameters).all()
+
+
+def test_where_it_was_first_seen():
+    model = train.q_network(5)
+    states = np.ones((2, 1, 5, 5))
+    assert model.first_not_finite() is None
+    model.named_weights()["dense/bias"][3] = np.nan
+    assert model.first_not_finite() == "dense/bias"
+    model.predict(states)
+    assert model.first_not_finite(np.nan) == "the output of dense"
+    model.named_weights()["conv2d_1/kernel"][0, 0, 0, 0] = np.inf
+    assert model.first_not_finite() == "conv2d_1/kernel"
+
+
+# The disk
+
+
+def weights_of(settings):
+    return train.count_weights(settings.grid_size)
+
+
+def build(settings):
+    return train.q_network(settings.grid_size, learning_rate=settings.learning_rate, threads=1)
+
+
+@pytest.fixture
+def state():
+    return some_state(5)
+
+
+def some_state(epochs):
+    settings = Settings(grid_size=5, epochs=9, batch_size=4, capacity=40, eval_every=2)
+    streams = settings.streams()
+    model = train.q_network(5, streams.weights, threads=1)
+    memory, records = Memory(40), []
+    for record in itertools.islice(train.training(model, settings, streams, memory), epochs):
+        records.append(record)
+    return State(settings, model, streams, memory, records)
+
+
+def same(one, other):
+    """Whether two states are the same, to the last bit."""
+    arrays = [checkpoint._arrays(state) for state in (one, other)]
+    return (
+        one.settings == other.settings
+        and one.records == other.records
+        and one.memory.oldest == other.memory.oldest
+        and list(arrays[0]) == list(arrays[1])
+        and all(
+            a.tobytes() == b.tobytes() for a, b in zip(*(a.values() for a in arrays), strict=True)
+        )
+        and all(
+            getattr(one.streams, name).bit_generator.state
+            == getattr(other.streams, name).bit_generator.state
+            for name in checkpoint.GENERATORS
+        )
+    )
+
+
+@pytest.mark.parametrize("epochs", [0, 1, 9])
+def test_what_is_saved_is_loaded(epochs, tmp_path):
+    state = some_state(epochs)
+    checkpoint.save(tmp_path, state)
+    loaded, failures = checkpoint.load_latest(tmp_path, weights_of, build)
+    assert same(loaded, state)
+    assert failures == []
+
+
+def test_frames_of_any_numbers_are_saved(state, tmp_path):
+    frame = np.full((1, 5, 5), 0.5)
+    state.memory.store((frame, 1, -0.25, frame))
+    assert state.memory.dtype == np.float32
+    checkpoint.save(tmp_path, state)
+    assert same(checkpoint.load(tmp_path / runs.CHECKPOINT, weights_of, build), state)
+
+
+class Failing:
+    """Makes the n-th of some calls fail."""
+
+    def __init__(self, at, code):
+        self.left, self.code = at, code
+
+    def __call__(self, function):
+        def call(*arguments, **named):
+            self.left -= 1
+            if self.left == 0:
+                raise OSError(self.code, os.strerror(self.code))
+            return function(*arguments, **named)
+
+        return call
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
+@pytest.mark.parametrize("at", range(1, 40))
+def test_every_system_call_of_a_save_may_fail(at, code, tmp_path, monkeypatch):
+    """After each failure the folder holds the state before, or the new one."""
+    old, new = some_state(2), some_state(4)
+    checkpoint.save(tmp_path, some_state(1))
+    checkpoint.save(tmp_path, old)
+    failing = Failing(at, code)
+    real = open
+
+    def opened(*arguments, **named):
+        file = failing(real)(*arguments, **named)
+        if "w" not in file.mode:
+            return file
+        raw = failing
+
+        class Written(io.FileIO):
+            def write(self, data):
+                return raw(super().write)(data)
+
+        file.close()
+        return io.BufferedWriter(Written(arguments[0], "w"), buffer_size=4096)
+
+    monkeypatch.setattr(storage, "open", opened, raising=False)
+    for name in ("fsync", "replace", "open"):
+        monkeypatch.setattr(storage.os, name, failing(getattr(os, name)))
+    try:
+        checkpoint.save(tmp_path, new)
+        failed = False
+    except OSError as error:
+        failed = error.errno == code
+    monkeypatch.undo()
+    loaded, _ = checkpoint.load_latest(tmp_path, weights_of, build)
+    assert same(loaded, old) or same(loaded, new)
+    assert failed == (failing.left <= 0)
+    assert failed or same(loaded, new)
+    assert [path.name for path in tmp_path.iterdir() if path.suffix == ".tmp"] == []
+
+
+LIMITED = (
+    "import resource, sys\n"
+    "from minidqn import cli, train\n"
+    "resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))\n"
+    "cli.run(lambda: train.main(sys.argv[1:]))\n"
+)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="this system has no limits to set")
+def test_a_disk_that_is_full(uninterrupted, tmp_path):
+    """A limit that the system sets: the files of a run may have 30,000 bytes at most."""
+    assert trained(*SMALL, "--epochs", 10, "--out", tmp_path) == 0
+    size = (tmp_path / runs.CHECKPOINT).stat().st_size
+    assert size > 30_000
+    ended = subprocess.run(
+        [sys.executable, "-c", LIMITED, "--resume", str(tmp_path), "--epochs", "60", "--no-images"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 1
+    assert re.fullmatch(r".*error: writing to .* failed: .*File too large.*\n", ended.stderr)
+    assert trained("--resume", tmp_path, "--no-images", "--epochs", 60) == 0
+    assert outcome(tmp_path) == uninterrupted
+
+
+def test_a_folder_that_vanishes(tmp_path, capsys, monkeypatch):
+    folder, real = tmp_path / "run", train.learn
+
+    def vanish(model, batch, gamma):
+        shutil.rmtree(folder, ignore_errors=True)
+        return real(model, batch, gamma)
+
+    monkeypatch.setattr(train, "learn", vanish)
+    assert trained(*SMALL, "--epochs", 30, "--out", folder) == 1
+    assert re.fullmatch(r".*error: writing to .* failed: .*\n", capsys.readouterr().err)
+
+
+# Hostile files
+
+
+def rewritten(path, change):
+    """The checkpoint with changed contents and a checksum that fits them."""
+    arrays = dict(np.load(path))
+    arrays.pop("checksum")
+    header = json.loads(arrays.pop("json").tobytes())
+    change(header, arrays)
+    text = json.dumps(header).encode()
+    parts = {
+        "json": np.frombuffer(text, np.uint8),
+        "checksum": checkpoint._checksum(text, arrays),
+    }
+    storage.write_arrays(path, parts | arrays)
+
+
+def _set(*keys, value):
+    def change(header, arrays):
+        place = header
+        for key in keys[:-1]:
+            place = place[key]
+        place[keys[-1]] = value
+
+    return change
+
+
+def _array(name, value):
+    def change(header, arrays):
+        arrays[name] = value(arrays[name])
+
+    return change
+
+
+def _with(index, value):
+    def change(array):
+        array = array.copy()
+        array[index] = value
+        return array
+
+    return change
+
+
+FORGERIES = {
+    "another format": _set("format", value=2),
+    "no format": lambda header, arrays: header.pop("format"),
+    "a list": lambda header, arrays: header.update(settings=[1]),
+    "a huge grid": _set("settings", "grid_size", value=100_000),
+    "a grid beyond all": _set("settings", "grid_size", value=10**30),
+    "a huge capacity": _set("settings", "capacity", value=10**18),
+    "more than there is": _set("memory", "count", value=10**12),
+    "a negative count": _set("memory", "count", value=-1),
+    "an oldest that is none": _set("memory", "oldest", value=41),
+    "objects": _set("memory", "dtype", value="object"),
+    "no number of epochs": _set("epochs", value="9"),
+    "a generator's state too large": _set("generators", "game", "state", "state", value=2**128),
+    "a generator's state no number": _set("generators", "game", "state", "inc", value=None),
+    "another generator": _set("generators", "replay", "bit_generator", value="MT19937"),
+    "no generators": lambda header, arrays: header.pop("generators"),
+    "a weight that is NaN": _array("weights/dense/bias", _with(0, np.nan)),
+    "a mean square that is infinite": _array("optimizer/mean_square", _with(5, np.inf)),
+    "a mean square below 0": _array("optimizer/mean_square", _with(5, -1)),
+    "an action that is none": _array("memory/actions", _with(0, 7)),
+    "a reward that is NaN": _array("memory/rewards", _with(0, np.nan)),
+    "a pixel that is none": _array("memory/states", _with((0, 0, 0, 0), 9)),
+    "an epoch twice": _array("records", _with((1, 0), 1)),
+    "a loss that is NaN": _array("records", _with((1, 3), np.nan)),
+    "a wrong shape": _array("weights/dense/bias", lambda array: array[:-1]),
+    "a wrong type": _array("weights/dense/bias", lambda array: array.astype(float)),
+    "one array less": lambda header, arrays: arrays.pop("records"),
+    "one array more": lambda header, arrays: arrays.update({"../../x": np.zeros(3)}),
+}
+
+
+@pytest.mark.parametrize("forgery", FORGERIES)
+def test_forged_checkpoints(forgery, state, tmp_path):
+    checkpoint.save(tmp_path, state)
+    path = tmp_path / runs.CHECKPOINT
+    rewritten(path, FORGERIES[forgery])
+    with pytest.raises((ValueError, MemoryError)) as raised:
+        checkpoint.load(path, weights_of, build)
+    assert "\n" not in str(raised.value)
+    assert len(str(raised.value)) < 1000
+    assert [path.name for path in tmp_path.iterdir()] == [runs.CHECKPOINT]
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """The bytes of a checkpoint and of another, and what the first holds."""
+    folder, files = tmp_path_factory.mktemp("saved"), []
+    states = [some_state(5), some_state(8)]
+    for state in states:
+        checkpoint.save(folder, state)
+        files.append((folder / runs.CHECKPOINT).read_bytes())
+    return files, *states, folder / "damaged.npz"
+
+
+def check_damaged(saved, data):
+    """Damage the file in ways that hypothesis chooses; the right state or a clean error."""
+    (one, other), state, other_state, path = saved
+    damaged = bytearray(one)
+    for _ in range(data.draw(st.integers(1, 3))):
+        place = data.draw(st.integers(0, len(damaged) - 1))
+        kind = data.draw(st.sampled_from(["cut", "flip", "splice", "fill", "repeat"]))
+        length = data.draw(st.integers(1, 300))
+        if kind == "cut":
+            del damaged[place : place + length]
+        elif kind == "flip":
+            damaged[place] ^= 1 << data.draw(st.integers(0, 7))
+        elif kind == "splice":
+            damaged[place : place + length] = other[place : place + length]
+        elif kind == "fill":
+            damaged[place : place + length] = bytes([data.draw(st.integers(0, 255))]) * length
+        else:
+            damaged[place:place] = damaged[place : place + length]
+        damaged = damaged or bytearray(b"x")
+    path.write_bytes(damaged)
+    words = ""
+    try:
+        loaded = checkpoint.load(path, weights_of, build)
+    except ValueError as error:
+        words = str(error)
+    else:
+        assert same(loaded, state) or same(loaded, other_state)
+    assert "\n" not in words
+
+
+def test_damaged_checkpoints(saved, request):
+    @settings(
+        max_examples=request.config.getoption("--fuzz"),
+        suppress_health_check=list(HealthCheck),
+        derandomize=True,
+    )
+    @given(st.data())
+    def damage(data):
+        check_damaged(saved, data)
+
+    damage()
+
+
+def claiming(path, grid_size):
+    """A file of a kilobyte that says it holds the weights of a network of any size."""
+    model_like = {
+        "conv2d/kernel": (3, 3, 1, 16), "conv2d/bias": (16,),
+        "conv2d_1/kernel": (3, 3, 16, 16), "conv2d_1/bias": (16,),
+        "dense/kernel": ((grid_size - 4) ** 2 * 16, 100), "dense/bias": (100,),
+        "dense_1/kernel": (100, 3), "dense_1/bias": (3,),
+    }  # fmt: skip
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, shape in model_like.items():
+            header = io.BytesIO()
+            like = {"descr": "<f4", "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(header, like)
+            archive.writestr(f"{name}.npy", header.getvalue())
+
+
+def test_a_kilobyte_that_claims_100_gigabytes(state, tmp_path, capsys):
+    """Refused within 100 ms and 100 MB, as weights and as a checkpoint."""
+    grid_size = 4000
+    runs.write_config(tmp_path, Settings(grid_size=grid_size))
+    claiming(tmp_path / runs.WEIGHTS, grid_size)
+    checkpoint.save(tmp_path, state)
+    shutil.copy(tmp_path / runs.CHECKPOINT, tmp_path / runs.PREVIOUS)
+    for name in (runs.CHECKPOINT, runs.PREVIOUS):
+        rewritten(tmp_path / name, _set("settings", "grid_size", value=grid_size))
+    assert 4 * train.count_weights(grid_size) > 100e9
+    for attempt in (
+        lambda: play.load_run(tmp_path),
+        lambda: checkpoint.load_latest(tmp_path, weights_of, build),
+    ):
+        tracemalloc.start()
+        began = time.perf_counter()
+        with pytest.raises(ValueError, match="expected more than"):
+            attempt()
+        taken = time.perf_counter() - began
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 100e6
+        assert taken < 0.1
+    assert trained("--resume", tmp_path) == 2
+
+
+def test_metrics_are_not_read(uninterrupted, tmp_path):
+    """They are written anew from the checkpoint, whatever has become of them."""
+    assert trained(*SMALL, "--epochs", 25, "--out", tmp_path) == 0
+    (tmp_path / runs.METRICS).write_bytes(b"\xff\x00,,,,\n" * 1000)
+    (tmp_path / runs.CONFIG).write_bytes(b"{")
+    assert trained("--resume", tmp_path, "--epochs", 60, "--no-images") == 0
+    assert outcome(tmp_path) == uninterrupted
+    assert dataclasses.asdict(runs.read_config(tmp_path))["epochs"] == 60
