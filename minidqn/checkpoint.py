@@ -17,7 +17,7 @@ import numpy as np
 from minidqn import storage
 from minidqn.checks import finite, whole
 from minidqn.replay import Memory
-from minidqn.runs import CHECKPOINT, PREVIOUS, Record, Settings, settings_from
+from minidqn.runs import CHECKPOINT, PREVIOUS, Record, Settings, Streams, settings_from
 
 __all__ = ["State", "load", "load_latest", "save"]
 
@@ -26,8 +26,6 @@ FORMAT = 1
 
 MOST_JSON = 100_000
 """Bytes of JSON in a checkpoint, at most."""
-
-GENERATORS = ("game", "exploration", "replay", "weights", "test")
 
 
 class State(NamedTuple):
@@ -49,7 +47,7 @@ class State(NamedTuple):
 
     settings: Settings
     model: object
-    streams: object
+    streams: Streams
     memory: Memory
     records: list
 
@@ -131,7 +129,7 @@ def save(folder, state):
         "format": FORMAT,
         "settings": vars(state.settings),
         "generators": {
-            name: getattr(state.streams, name).bit_generator.state for name in GENERATORS
+            name: getattr(state.streams, name).bit_generator.state for name in Streams._fields
         },
         "memory": {
             "count": state.memory.count,
@@ -191,12 +189,11 @@ def load(path, weights_of, build):
         experiences = {name: arrays[f"memory/{name}"] for name in Memory.ARRAYS}
         memory = Memory(settings.capacity, experiences, header["memory"]["oldest"])
         streams = settings.streams()
-        for name in GENERATORS:
+        for name in Streams._fields:
             getattr(streams, name).bit_generator.state = header["generators"][name]
         return State(settings, model, streams, memory, _records(arrays["records"]))
     except (TypeError, ValueError, OverflowError) as error:
-        words = " ".join(str(error).split())
-        raise ValueError(words if words.startswith(str(path)) else f"{path}: {words}") from error
+        raise storage.damaged(path, error) from error
 
 
 def _expected(header, length, model):
@@ -236,7 +233,9 @@ def _header(text):
             raise ValueError("its memory is not one of so many experiences")
         if memory["dtype"] not in ("uint8", "float32"):
             raise ValueError(f"its frames are {memory['dtype']!r}; expected uint8 or float32")
-        generators = {name: _generator_state(header["generators"][name]) for name in GENERATORS}
+        generators = {
+            name: _generator_state(header["generators"][name]) for name in Streams._fields
+        }
     except (KeyError, AttributeError, TypeError, RecursionError) as error:
         raise ValueError(f"its JSON is not a checkpoint's: {error!r}") from error
     return {

@@ -166,9 +166,12 @@ class Memory:
         self.count = 0
         self.oldest = oldest  # where the next one goes, once all places are taken
         self.states = self.next_states = None
-        self.dtype = np.dtype(np.uint8)
         if experiences is not None and len(experiences["actions"]):
             self._restore(experiences)
+
+    @property
+    def dtype(self):
+        return np.dtype(np.uint8) if self.states is None else self.states.dtype
 
     def _restore(self, experiences):
         """Fill the arrays with checked experiences."""
@@ -177,12 +180,11 @@ class Memory:
             fits = (frames <= 1) if frames.dtype == np.uint8 else np.isfinite(frames)
             if not fits.all():
                 raise ValueError("frames hold what no memory does")
-        if not ((abs(experiences["actions"].astype(int)) <= 1).all()):
+        if not np.isin(experiences["actions"], ACTIONS).all():
             raise ValueError(f"actions holds others than {ACTIONS}")
         if not np.isfinite(experiences["rewards"]).all():
             raise ValueError("rewards holds NaN or infinity; expected finite numbers")
-        self.dtype = states.dtype
-        self._allocate(states.shape[1:])
+        self._allocate(states.shape[1:], states.dtype)
         self.count = len(states)
         for name in self.ARRAYS:
             getattr(self, name)[: self.count] = experiences[name]
@@ -253,13 +255,12 @@ class Memory:
             if self.states.dtype == np.uint8:
                 self.states = self._widened(self.states)
                 self.next_states = self._widened(self.next_states)
-                self.dtype = self.states.dtype
 
-    def _allocate(self, frame_shape):
+    def _allocate(self, frame_shape, dtype=np.uint8):
         """Make the arrays; they cost no memory before their pages are written to."""
         shape = (self.capacity, *frame_shape)
         try:
-            self.states, self.next_states = np.empty(shape, self.dtype), np.empty(shape, self.dtype)
+            self.states, self.next_states = np.empty(shape, dtype), np.empty(shape, dtype)
             self.actions = np.empty(self.capacity, np.int8)
             self.rewards = np.empty(self.capacity, np.float32)
         except (MemoryError, ValueError):

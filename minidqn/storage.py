@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-__all__ = ["atomic_write", "read_arrays", "read_bytes", "require_room", "write_arrays"]
+__all__ = ["atomic_write", "damaged", "read_arrays", "read_bytes", "require_room", "write_arrays"]
 
 
 @contextlib.contextmanager
@@ -180,6 +180,25 @@ def require_room(path, size):
         raise ValueError(f"{path}: has {have:,} bytes; expected more than {size:,}")
 
 
+def damaged(path, error):
+    """What is wrong with a file's contents, as one line that names the file.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+    error : Exception
+        What reading it raised.
+
+    Returns
+    -------
+    ValueError
+        To be raised.
+    """
+    words = " ".join(str(error).split())
+    return ValueError(words if words.startswith(str(path)) else f"{path}: {words}")
+
+
 @contextlib.contextmanager
 def _opened(path):
     """An .npz file, whatever is wrong with it told as one line of a ValueError."""
@@ -193,10 +212,7 @@ def _opened(path):
         # On damaged bytes zipfile and ast raise what they please (OSError from a seek
         # to nowhere, struct.error, tokenize.TokenError, ...); it all means one thing.
         except Exception as error:
-            words = " ".join(str(error).split())
-            raise ValueError(
-                words if words.startswith(str(path)) else f"{path}: {words}"
-            ) from error
+            raise damaged(path, error) from error
 
 
 def _some(names):

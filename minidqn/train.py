@@ -235,7 +235,6 @@ def _parser(given_only=False):
         prog="python -m minidqn.train",
         description="Train a network to catch falling fruit; see it learn, and keep the run.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        argument_default=argparse.SUPPRESS if given_only else None,
     )
 
     def add(flag, kind, default, text, metavar="N"):

@@ -268,7 +268,7 @@ def same(one, other):
         and all(
             getattr(one.streams, name).bit_generator.state
             == getattr(other.streams, name).bit_generator.state
-            for name in checkpoint.GENERATORS
+            for name in runs.Streams._fields
         )
     )
 

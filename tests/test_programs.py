@@ -133,7 +133,7 @@ def _find_fail(kinds):
 
 @pytest.mark.parametrize("size", [1, 2])
 def test_a_kernel_that_fails_is_seen(size):
-    crew, job = Crew(size), Job(_fail, _find_fail, (np.zeros(3),), 20)
+    crew, job = Crew(size), Job(_fail, _find_fail, (np.zeros(3),), 20, 8)
     program = Program()
     program.do(job)
     for _ in range(2):

@@ -11,6 +11,7 @@ import pytest
 
 import minidqn.nn.threads as crews
 from minidqn.fruit import episode
+from minidqn.nn import programs
 from minidqn.nn.kernels import dense
 from minidqn.nn.programs import Program
 from minidqn.nn.threads import Crew, available_cores
@@ -181,8 +182,9 @@ def test_available_cores():
     assert 1 <= available_cores() <= 10_000
 
 
-def test_an_interrupted_call_does_not_confuse_the_next(rng, monkeypatch):
-    """Ctrl-C after the helpers have been called and before the caller does its share."""
+@pytest.mark.parametrize("early", [False, True])
+def test_an_interrupted_call_does_not_confuse_the_next(early, rng, monkeypatch):
+    """Ctrl-C after the helpers have been woken, before the work or just after it."""
     crew = Crew(2)
     program, y, expected = product(rng)
     other, other_y, other_expected = product(rng)
@@ -191,9 +193,11 @@ def test_an_interrupted_call_does_not_confuse_the_next(rng, monkeypatch):
 
     def interrupted(*arguments):
         calls.append(arguments)
-        if len(calls) % 3 == 1:
+        interrupts = len(calls) % 2 == 1
+        if not (early and interrupts):
+            real(*arguments)
+        if interrupts:
             raise KeyboardInterrupt
-        return real(*arguments)
 
     monkeypatch.setattr(crews, "work", interrupted)
     for _ in range(50):
@@ -201,7 +205,7 @@ def test_an_interrupted_call_does_not_confuse_the_next(rng, monkeypatch):
         with pytest.raises(KeyboardInterrupt):
             crew.run(program, 200)
         crew.run(other, 200)
-        np.testing.assert_allclose(y, expected, rtol=1e-5)  # it was finished all the same
+        np.testing.assert_allclose(y, 0 * expected if early else expected, rtol=1e-5)
         np.testing.assert_allclose(other_y, other_expected, rtol=1e-5)
     crew.close()
 
@@ -239,3 +243,15 @@ def test_a_closed_crew_works_alone(rng):
     before = len(ours())
     optimizer.update(parameters, gradients)
     assert len(ours()) == before
+
+
+def test_who_comes_late_reads_nothing_of_what_has_ended(rng):
+    """A program's memory may be gone once all its parts are done."""
+    crew = Crew(2)
+    program, y, expected = product(rng)
+    crew.run(program, 200)
+    board = crew._board.copy()
+    crew.close()
+    board[programs.PROGRAM] = 8  # nobody can read there and live
+    programs.take_parts(board, 1)
+    np.testing.assert_allclose(y, expected, rtol=1e-5)

@@ -394,7 +394,8 @@ def input_gradient(g, kernel, dx, chunk=SAMPLES):
         tile = tile.single
     left = g.shape[2] % tile.columns
     rest = dataclasses.replace(tile, columns=left) if left else tile
-    swap = Job(_swap, _find_swap, (Tile(), kernel, swapped), len(g), count=1, turn=-1)
+    copied = Tile(), kernel, swapped
+    swap = Job(_swap, _find_swap, copied, len(g), chunk=1, count=1, turn=-1)
     arguments = tile, rest, g, swapped, dx
     return [swap, Job(_input_gradient, _find_input_gradient, arguments, len(g), chunk)]
 
@@ -515,7 +516,7 @@ def kernel_gradient(x, g, dkernel, dbias, chunk=SAMPLES):
     total = Tile(), chunk, kernels, biases, dkernel.reshape(-1), dbias
     return [
         Job(_kernel_gradient, _find_kernel_gradient, each, len(x), chunk),
-        Job(_sum_parts, _find_sum_parts, total, len(x), count=1, turn=1),
+        Job(_sum_parts, _find_sum_parts, total, len(x), chunk=1, count=1, turn=1),
     ]
 
 
@@ -644,8 +645,9 @@ def dense(x, kernel, bias, relu, y):
     bias = _readable("bias", bias, kernel.shape[1:])
     _require_output("y", y, (len(x), len(bias)))
     tile = _dense_tile(len(bias))
-    when = {"chunk": INPUTS, "count": len(kernel), "turn": -1}
-    jobs, weights, reading = _packed(kernel, tile, len(x), WORTH_PACKING, **when)
+    jobs, weights, reading = _packed(
+        kernel, tile, len(x), WORTH_PACKING, chunk=INPUTS, count=len(kernel), turn=-1
+    )
     arguments = tile, reading, x, kernel, weights, bias, int(relu), y
     return [*jobs, Job(_dense, _find_dense, arguments, len(x), chunk=DENSE_SAMPLES)]
 
@@ -764,7 +766,7 @@ def dense_gradients(x, g, kernel, dkernel, dbias, dx, workers=1):
     if wanted:
         _require_output("dx", dx, x.shape)
     weights = _dense_tile(units)
-    jobs, packed, reading = _packed(g, weights, len(g))
+    jobs, packed, reading = _packed(g, weights, len(g), chunk=SAMPLES)
     weights, reading = (
         dataclasses.replace(tile, rows=1, columns=tile.rows) for tile in (weights, reading)
     )

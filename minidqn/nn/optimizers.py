@@ -50,6 +50,7 @@ class _Optimizer:
                 if not 0 < kind(value) < np.inf:
                     raise ValueError(f"{name} is {value}; expected one that {kind.__name__} holds")
         self._parameters, self._gradients = parameters, None
+        self._rates = np.zeros(len(self._hyperparameters()), parameters.dtype)
         self._crew = Crew(1) if crew is None else crew
 
     def update(self, parameters, gradients):
@@ -121,10 +122,6 @@ class SGD(_Optimizer):
     def __init__(self, learning_rate=0.01):
         super().__init__(learning_rate)
 
-    def build(self, parameters, crew=None):
-        super().build(parameters, crew)
-        self._rates = np.zeros(1, parameters.dtype)
-
     def _hyperparameters(self):
         return (self.learning_rate,)
 
@@ -190,7 +187,6 @@ class RMSprop(_Optimizer):
     def build(self, parameters, crew=None):
         super().build(parameters, crew)
         self.mean_square = aligned(parameters.size, parameters.dtype)
-        self._rates = np.zeros(4, parameters.dtype)
 
     def state(self):
         return {"mean_square": self.mean_square}

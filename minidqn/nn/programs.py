@@ -134,7 +134,7 @@ class Job(NamedTuple):
     find: object
     arguments: tuple
     samples: int
-    chunk: int = 8
+    chunk: int
     count: int | None = None
     turn: int = 0
 
@@ -227,7 +227,7 @@ def run(*jobs):
         program.run_plainly(samples)
     else:
         board = np.zeros(WORDS, np.int64)
-        work(program.address, samples, 0, board, ALONE)
+        work(program.address, samples, board)
         check(board)
 
 
@@ -330,15 +330,14 @@ def _entry(kernel, context, builder, kinds):
     name = builder.module.get_unique_name(f"{kernel.__name__}_entry")
     entry = ir.Function(builder.module, _ENTRY_TYPE, name)
     entry.linkage = "internal"
-    inner = ir.IRBuilder(entry.append_basic_block())
+    body = ir.IRBuilder(entry.append_basic_block())
     block, *numbers = entry.args
-    first = inner.inttoptr(block, _INT64.as_pointer())
-    words = (inner.gep(first, [_INT64(place)]) for place in itertools.count())
-    arguments = [_read(context, inner, kind, words) for kind in kinds]
-    span = context.make_tuple(inner, _SPAN, numbers)
-    arguments = [span, *arguments]
-    status, _ = context.call_internal_no_propagate(inner, code.fndesc, signature, arguments)
-    inner.ret(inner.zext(status.is_error, _INT64))
+    first = body.inttoptr(block, _INT64.as_pointer())
+    words = (body.gep(first, [_INT64(place)]) for place in itertools.count())
+    span = context.make_tuple(body, _SPAN, numbers)
+    arguments = [span, *(_read(context, body, kind, words) for kind in kinds)]
+    status, _ = context.call_internal_no_propagate(body, code.fndesc, signature, arguments)
+    body.ret(body.zext(status.is_error, _INT64))
     return entry
 
 
@@ -431,22 +430,17 @@ def give_way(context):
     return types.void(), generate
 
 
-NEXT, DONE, FAILED = 0, 8, 16
-"""Places on the board of threads that run a program together, each in a line of the
-cache of its own: the number of the program and of its next part, how many parts are
-done, and whether a kernel failed."""
+LEFT, DONE, FAILED, PROGRAM, SAMPLES, PARTS = 0, 8, 16, 17, 18, 19
+"""Places on the board of threads that run a program together: which program it is and how
+many of its parts are left, how many are done, whether a kernel failed, the program's
+address, its samples and its parts. The first three change while it runs, the first two
+often: each has a line of the cache of its own."""
 
 WORDS = 24
 """Words on a board, at least."""
 
-ALONE = -1
-"""Instead of the number of a program, for a thread that runs it alone."""
-
-_HALF, _PART = 32, (1 << 32) - 1
-"""Bits of the number of a part, and all of them set."""
-
-CLOSED = 1 << 31
-"""The next part of a program that must not begin yet."""
+_HALF = 32
+"""Bits of a number of parts."""
 
 
 def check(board):
@@ -472,27 +466,39 @@ LOOKS = 1000
 
 
 @inner
-def opened(board, number, part):
-    """Say on the board which program is run, and from which part on."""
-    put(board, NEXT, (number << _HALF) | part)
+def parts_left(now):
+    """How many parts nobody has taken yet, when the board says `now` at LEFT."""
+    return now & ((1 << _HALF) - 1)
 
 
-@inner
-def running(board):
-    """The number of the program that is run, or -1 while it must not begin yet."""
-    now = look(board, NEXT)
-    return -1 if now & _PART >= CLOSED else now >> _HALF
+@compiled
+def take_parts(board, worker):
+    """Do parts of the program on the board until none is left.
+
+    Whoever is free takes the next one, so a thread that has no core at the moment
+    holds up nobody. A program stays in memory until all its parts are done, so only
+    who has taken one may look at it.
+    """
+    now = look(board, LEFT)
+    while parts_left(now) > 0:
+        if _swap(board, LEFT, now, now - 1):
+            part = board[PARTS] - parts_left(now)
+            _do_part(board[PROGRAM], board[SAMPLES], part, worker, board)
+            _count_up(board, DONE)
+        now = look(board, LEFT)
 
 
-@inner
-def _next_part(board, number):
-    """Take the next part of a program; -1 if another one is run by now."""
-    while True:
-        now = look(board, NEXT)
-        if now >> _HALF != number:
-            return -1
-        if _swap(board, NEXT, now, now + 1):
-            return now & _PART
+@compiled
+def work(address, samples, board):
+    """Do a program with whoever else looks at the board; as ``Program.run_plainly``."""
+    # Nobody else reads these places now: no part is left of the program before.
+    parts = _all_parts(address, samples)
+    board[PROGRAM], board[SAMPLES], board[PARTS] = address, samples, parts
+    put(board, DONE, 0)
+    number = (look(board, LEFT) >> _HALF) + 1
+    put(board, LEFT, (number << _HALF) | parts)
+    take_parts(board, np.int64(0))  # typed as a helper's number: compiled once for both
+    _wait(board, parts)
 
 
 @inner
@@ -503,36 +509,6 @@ def _wait(board, parts):
         looks += 1
         if looks % LOOKS == 0:
             give_way()
-
-
-@compiled
-def work(address, samples, worker, board, number):
-    """Do parts of a program until there are none left; as ``Program.run_plainly``.
-
-    All parts of all stages are counted through, and whoever is free takes the next
-    one: a thread that has no core at the moment holds up nobody. A part begins when
-    all stages before its own are done. Worker 0 comes back when everything is.
-    """
-    place, stage, before, taken = 1, 0, 0, 0
-    parts = _parts(address, place, samples)
-    while True:
-        part = taken if number == ALONE else _next_part(board, number)
-        taken += 1
-        if part < 0:
-            return
-        while stage < _word(address, 0) and part >= before + parts:
-            before += parts
-            stage += 1
-            place += 3 + 2 * _word(address, place + 2)
-            if stage < _word(address, 0):
-                parts = _parts(address, place, samples)
-        if number != ALONE and (worker == 0 or stage < _word(address, 0)):
-            _wait(board, before)
-        if stage == _word(address, 0):
-            return
-        _do_part(address, place, part - before, samples, worker, board)
-        if number != ALONE:
-            _count_up(board, DONE)
 
 
 @inner
@@ -550,11 +526,32 @@ def _parts(address, place, samples):
 
 
 @inner
-def _do_part(address, place, part, samples, worker, board):
-    """Have every job of a stage do a part."""
-    first = part * _word(address, place + 1)
-    last = min(first + _word(address, place + 1), _count(address, place, samples))
-    span = Span(first, last, part, worker, samples)
+def _after(address, place):
+    """Where the stage after that of a place begins."""
+    return place + 3 + 2 * _word(address, place + 2)
+
+
+@inner
+def _all_parts(address, samples):
+    """How many parts all stages have."""
+    place, parts = 1, 0
+    for _ in range(_word(address, 0)):
+        parts += _parts(address, place, samples)
+        place = _after(address, place)
+    return parts
+
+
+@inner
+def _do_part(address, samples, number, worker, board):
+    """Have every job of a stage do a part; parts are counted through all stages."""
+    place, before = 1, 0
+    while number >= before + _parts(address, place, samples):
+        before += _parts(address, place, samples)
+        place = _after(address, place)
+    _wait(board, before)  # until all stages before this one are done
+    part, chunk = number - before, _word(address, place + 1)
+    first = part * chunk
+    span = Span(first, min(first + chunk, _count(address, place, samples)), part, worker, samples)
     for job in range(_word(address, place + 2)):
         here = place + 3 + 2 * job
         if _call(_word(address, here), _word(address, here + 1), span):

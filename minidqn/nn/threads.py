@@ -6,19 +6,18 @@ import threading
 import numpy as np
 from numba.core import config
 
+from minidqn.nn.kernels import aligned
 from minidqn.nn.programs import (
-    ALONE,
-    CLOSED,
-    DONE,
+    LEFT,
     LOOKS,
     WORDS,
     check,
     compiled,
     give_way,
     look,
-    opened,
+    parts_left,
     put,
-    running,
+    take_parts,
     work,
 )
 
@@ -45,53 +44,38 @@ PATIENCE = 20_000
 milliseconds, which is longer than there is between two programs of a learning step. To
 wake a sleeping thread takes long, and it may wake on the core of the one who calls it."""
 
-PROGRAM, SAMPLES, ASLEEP = WORDS, WORDS + 1, WORDS + 8
-"""Places on a crew's board, beside those of ``programs``: the address of the program that
-is run, its samples, and from the last place on, in a line of the cache each, whether a
-thread sleeps."""
+ENDED, ASLEEP = WORDS, WORDS
+"""Places on a crew's board, beside those of ``programs``: whether there will be no more
+programs, and from the same place on, in a line of the cache for each helper, counted
+from 1, whether it sleeps."""
 
 LINE = 8
 """Words in a line of the cache."""
 
 
-@compiled(nogil=False)
-def _announce(board, number, address, samples):
-    """Put up a program for the helpers, who begin at once if they are awake."""
-    opened(board, number, CLOSED)  # whoever still reads about the last one starts over
-    board[PROGRAM], board[SAMPLES] = address, samples
-    put(board, DONE, 0)
-    opened(board, number, 0)
-
-
 @compiled
-def _help(board, seen, worker):
+def _help(board, worker):
     """Do parts of one program after another.
 
-    Returns the number of the last program, as soon as no new one has come for a
-    while; the negative of it if there will be none.
+    Returns whether there may be more: True as soon as none has come for a while.
     """
     looks = 0
     put(board, ASLEEP + LINE * worker, 0)
-    while True:
-        number = running(board)
-        if number > seen:
-            address, samples = look(board, PROGRAM), look(board, SAMPLES)
-            if running(board) != number:  # it has ended meanwhile, these may be of the next
-                continue
-            if address == 0:
-                return -number
-            work(address, samples, worker, board, number)
-            seen, looks = number, 0
+    while look(board, ENDED) == 0:
+        if parts_left(look(board, LEFT)) > 0:
+            take_parts(board, worker)
+            looks = 0
         looks += 1
         if looks % LOOKS == 0:
             give_way()
         if looks == LOOKS * PATIENCE:
             put(board, ASLEEP + LINE * worker, 1)
-            # What was announced before this could be seen will not be called out.
-            if running(board) == seen:
-                return seen
+            # Nobody calls for what began before this could be seen.
+            if parts_left(look(board, LEFT)) == 0 and look(board, ENDED) == 0:
+                return True
             put(board, ASLEEP + LINE * worker, 0)
             looks = 0
+    return False
 
 
 class Crew:
@@ -110,6 +94,7 @@ class Crew:
 
     def __init__(self, size):
         self.size = size
+        self._board_of_one = np.zeros(WORDS, np.int64)
         self._forget()
 
     def run(self, program, samples):
@@ -133,34 +118,25 @@ class Crew:
         if config.DISABLE_JIT:
             program.run_plainly(samples)
             return
-        address = program.address
-        if self.size == 1 or samples < FEW:
-            work(address, samples, 0, self._board, ALONE)
-            check(self._board)
-            return
-        if self._process != os.getpid():  # a fork takes only the thread along that called it
-            self._forget()
-        if not self._threads:
-            self._hire()
-        try:
-            self._call(address, samples)
-            work(address, samples, 0, self._board, self._number)
-        except BaseException:  # Ctrl-C: what has been announced must end before the next
-            work(address, samples, 0, self._board, self._number)
-            raise
-        check(self._board)
+        shared = self.size > 1 and samples >= FEW
+        board = self._called() if shared else self._board_of_one
+        work(program.address, samples, board)
+        check(board)
         if self._failures:
             failure = self._failures[0]
             self._dismiss()
             raise failure
 
-    def _call(self, address, samples):
-        """Announce a program, and wake those who sleep."""
-        self._number += 1
-        _announce(self._board, self._number, address, samples)
+    def _called(self):
+        """The board that all threads look at, after those that sleep have been woken."""
+        if self._process != os.getpid():  # a fork takes only the thread along that called it
+            self._forget()
+        if not self._threads:
+            self._hire()
         for worker, alarm in enumerate(self._alarms, start=1):
             if self._board[ASLEEP + LINE * worker]:
                 alarm.release()
+        return self._board
 
     def _hire(self):
         """Start the helpers; all of them, or none."""
@@ -188,24 +164,24 @@ class Crew:
     def _dismiss(self):
         """End all helpers, and wait until they have."""
         if self._process == os.getpid() and self._threads:
-            self._call(0, 0)
+            self._board[ENDED] = 1
+            for alarm in self._alarms:
+                alarm.release()
             for thread in self._threads:
                 if thread is not threading.current_thread():  # the last reference may go anywhere
                     thread.join()
         self._forget()
 
     def _forget(self):
-        self._board = np.zeros(ASLEEP + LINE * (self.size + 1), np.int64)
+        self._board = aligned(ASLEEP + LINE * (self.size + 1), np.int64)
         self._threads, self._alarms, self._failures = [], [], []
-        self._number = 0  # of programs that helpers were called to
         self._process = os.getpid()
 
 
 def _serve(board, alarm, worker, failures):
     """What a helper does; nobody waits for one that fails, but its failure is raised."""
-    seen = 0
     try:
-        while (seen := _help(board, seen, worker)) >= 0:
+        while _help(board, worker):
             alarm.acquire()
     except BaseException as failure:
         failures.append(failure)
