@@ -9,6 +9,9 @@ import numpy as np
 
 __all__ = ["atomic_write", "damaged", "read_arrays", "read_bytes", "require_room", "write_arrays"]
 
+LONGEST = 500
+"""Characters of what is wrong with a file, at most."""
+
 
 @contextlib.contextmanager
 def atomic_write(path, previous=None):
@@ -195,8 +198,10 @@ def damaged(path, error):
     ValueError
         To be raised.
     """
-    words = " ".join(str(error).split())
-    return ValueError(words if words.startswith(str(path)) else f"{path}: {words}")
+    words = " ".join(str(error).split()).removeprefix(f"{path}: ")
+    if len(words) > LONGEST:  # zipfile quotes what it has read, whatever its length
+        words = f"{words[:LONGEST]} ..."
+    return ValueError(f"{path}: {words}")
 
 
 @contextlib.contextmanager

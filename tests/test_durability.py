@@ -471,24 +471,28 @@ def test_forged_checkpoints(forgery, state, tmp_path):
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
-    """The bytes of a checkpoint and of another, and what the first holds."""
-    folder, files = tmp_path_factory.mktemp("saved"), []
-    states = [some_state(5), some_state(8)]
-    for state in states:
-        checkpoint.save(folder, state)
-        files.append((folder / runs.CHECKPOINT).read_bytes())
-    return files, *states, folder / "damaged.npz"
+    """A folder, and two states that were saved there."""
+    return tmp_path_factory.mktemp("saved"), some_state(5), some_state(8)
 
 
-def check_damaged(saved, data):
-    """Damage the file in ways that hypothesis chooses; the right state or a clean error."""
-    (one, other), state, other_state, path = saved
+def saved_bytes(folder, state, name):
+    """The bytes of a file of a run's folder."""
+    checkpoint.save(folder, state)
+    state.model.save_weights(folder / runs.WEIGHTS)
+    runs.write_config(folder, state.settings)
+    return (folder / name).read_bytes()
+
+
+def damaged(data, one, other):
+    """A file's bytes, damaged in ways that hypothesis chooses; parts may be another file's."""
     damaged = bytearray(one)
     for _ in range(data.draw(st.integers(1, 3))):
         place = data.draw(st.integers(0, len(damaged) - 1))
-        kind = data.draw(st.sampled_from(["cut", "flip", "splice", "fill", "repeat"]))
+        kind = data.draw(st.sampled_from(["truncate", "cut", "flip", "splice", "fill", "repeat"]))
         length = data.draw(st.integers(1, 300))
-        if kind == "cut":
+        if kind == "truncate":
+            del damaged[place:]
+        elif kind == "cut":
             del damaged[place : place + length]
         elif kind == "flip":
             damaged[place] ^= 1 << data.draw(st.integers(0, 7))
@@ -499,28 +503,157 @@ def check_damaged(saved, data):
         else:
             damaged[place:place] = damaged[place : place + length]
         damaged = damaged or bytearray(b"x")
-    path.write_bytes(damaged)
-    words = ""
-    try:
+    return bytes(damaged)
+
+
+def damage_checkpoint(saved):
+    """The right state or a clean error."""
+    folder, state, other_state = saved
+    one, other = (saved_bytes(folder, each, runs.CHECKPOINT) for each in (state, other_state))
+    path = folder / "damaged.npz"
+
+    def check(data):
+        path.write_bytes(damaged(data, one, other))
         loaded = checkpoint.load(path, weights_of, build)
-    except ValueError as error:
-        words = str(error)
-    else:
         assert same(loaded, state) or same(loaded, other_state)
-    assert "\n" not in words
+
+    return check
 
 
-def test_damaged_checkpoints(saved, request):
-    @settings(
-        max_examples=request.config.getoption("--fuzz"),
-        suppress_health_check=list(HealthCheck),
-        derandomize=True,
+def damage_weights(saved):
+    """Weights that are numbers, or a clean error and the weights of before."""
+    folder, state, other_state = saved
+    one, other = (saved_bytes(folder, each, runs.WEIGHTS) for each in (state, other_state))
+    path, model = folder / "damaged.npz", build(state.settings)
+    before = model.get_weights()
+
+    def check(data):
+        path.write_bytes(damaged(data, one, other))
+        model.set_weights(before)
+        try:
+            model.load_weights(path)
+        except ValueError:
+            for weights, was in zip(model.get_weights(), before, strict=True):
+                np.testing.assert_array_equal(weights, was)
+            raise
+        assert all(np.isfinite(weights).all() for weights in model.get_weights())
+
+    return check
+
+
+def damage_config(saved):
+    """Settings that a run may have, or a clean error."""
+    folder, state, _ = saved
+    other = dataclasses.replace(state.settings, grid_size=123, learning_rate=2e-5)
+    one, other = (
+        saved_bytes(folder, state._replace(settings=each), runs.CONFIG)
+        for each in (state.settings, other)
     )
+
+    def check(data):
+        (folder / runs.CONFIG).write_bytes(damaged(data, one, other))
+        settings = runs.read_config(folder)
+        assert settings == Settings(**dataclasses.asdict(settings))
+
+    return check
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.integers(10**9, 10**40)
+    | st.floats()
+    | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=4,
+)
+
+
+def forge_checkpoint(saved):
+    """With a checksum that fits: the very state that the file says, or a clean error."""
+    folder, state, _ = saved
+    path = folder / "forged.npz"
+    saved_bytes(folder, state, runs.CHECKPOINT)
+
+    def in_header(data, header):
+        place = header
+        while True:
+            key = data.draw(st.sampled_from(sorted(place)))
+            leaf = not isinstance(place[key], dict) or not place[key]
+            if leaf or data.draw(st.integers(0, 9)) == 0:
+                break
+            place = place[key]
+        if data.draw(st.integers(0, 4)) == 0:
+            del place[key]
+        else:
+            place[key] = data.draw(JSON)
+
+    def in_array(data, arrays):
+        name = data.draw(st.sampled_from(sorted(arrays)))
+        array = arrays[name].copy()
+        kind = data.draw(st.sampled_from(["number", "type", "shape", "less", "more"]))
+        if kind == "number":
+            bits = array.reshape(-1).view(np.uint8)
+            bits[data.draw(st.integers(0, len(bits) - 1))] = data.draw(st.integers(0, 255))
+        elif kind == "type":
+            kind = data.draw(st.sampled_from(["f8", "f4", ">f4", "i8", "u1", "i1", "c16", "S3"]))
+            with np.errstate(invalid="ignore"):
+                array = array.astype(complex).real.astype(kind)
+        elif kind == "shape":
+            array = array[: data.draw(st.integers(0, len(array)))]
+        arrays[name] = array
+        if kind == "less":
+            del arrays[name]
+        elif kind == "more":
+            arrays[data.draw(st.text(st.characters(codec="ascii", exclude_characters="\0")))] = (
+                array
+            )
+
+    def check(data):
+        def change(header, arrays):
+            for _ in range(data.draw(st.integers(1, 2))):
+                forge, what = data.draw(st.sampled_from([(in_header, header), (in_array, arrays)]))
+                forge(data, what)
+
+        shutil.copy(folder / runs.CHECKPOINT, path)
+        rewritten(path, change)
+        loaded = checkpoint.load(path, weights_of, build)
+        checkpoint.save(folder / "again", loaded)
+        with np.load(path) as forged, np.load(folder / "again" / runs.CHECKPOINT) as again:
+            assert sorted(forged) == sorted(again)
+            texts = [json.loads(file["json"].tobytes()) for file in (forged, again)]
+            assert texts[0] == texts[1]
+            for name in set(forged) - {"json", "checksum"}:
+                np.testing.assert_array_equal(forged[name], again[name])
+
+    (folder / "again").mkdir()
+    return check
+
+
+@pytest.mark.parametrize(
+    "kind", [damage_checkpoint, damage_weights, damage_config, forge_checkpoint]
+)
+def test_no_file_does_harm(kind, saved, request):
+    check, cases = kind(saved), request.config.getoption("--fuzz")
+    refused = done = 0
+
+    @settings(max_examples=cases, suppress_health_check=list(HealthCheck), derandomize=True)
     @given(st.data())
     def damage(data):
-        check_damaged(saved, data)
+        nonlocal refused, done
+        done += 1
+        try:
+            check(data)
+        except (ValueError, MemoryError) as error:
+            refused += 1
+            words = str(error)
+            assert "\n" not in words
+            assert len(words) < 1000
 
     damage()
+    assert done >= cases
+    assert refused > cases / 4
 
 
 def claiming(path, grid_size):
