@@ -10,6 +10,7 @@ found large enough to hold that much.
 
 import hashlib
 import json
+import os
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +20,7 @@ from minidqn.checks import finite, whole
 from minidqn.replay import Memory
 from minidqn.runs import CHECKPOINT, PREVIOUS, Record, Settings, Streams, settings_from
 
-__all__ = ["State", "load", "load_latest", "save"]
+__all__ = ["State", "discard_newest", "load", "load_latest", "save"]
 
 FORMAT = 1
 """Version of the format; a file of another is refused."""
@@ -289,8 +290,6 @@ def load_latest(folder, weights_of, build):
     ------
     ValueError
         If neither is whole, with what is wrong with both.
-    MemoryError
-        If what it holds does not fit.
     """
     failures = []
     for name in (CHECKPOINT, PREVIOUS):
@@ -298,6 +297,26 @@ def load_latest(folder, weights_of, build):
             return load(folder / name, weights_of, build), failures
         except OSError as error:
             failures.append(f"{folder / name}: {error.strerror}")
+        except MemoryError:
+            failures.append(f"{folder / name}: what it holds does not fit into memory")
         except ValueError as error:
             failures.append(str(error))
     raise ValueError("; ".join(failures))
+
+
+def discard_newest(folder):
+    """Let the previous checkpoint take the place of one that cannot be read.
+
+    Without this the next ``save`` would keep the damaged one instead of the other.
+
+    Parameters
+    ----------
+    folder : Path
+        The run's folder.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written to.
+    """
+    os.replace(folder / PREVIOUS, folder / CHECKPOINT)

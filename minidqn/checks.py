@@ -6,10 +6,10 @@ import operator
 
 import numpy as np
 
-__all__ = ["finite", "generator", "number", "whole"]
+__all__ = ["finite", "generator", "number", "one_line", "whole"]
 
 
-def whole(name, value, least=1, why=""):
+def whole(name, value, least=1, why="", most=None):
     """A whole number of at least `least`.
 
     Parameters
@@ -22,6 +22,8 @@ def whole(name, value, least=1, why=""):
         The smallest that is allowed.
     why : str
         Added to the message if it is smaller.
+    most : int, optional
+        The largest that is allowed; any by default.
 
     Returns
     -------
@@ -33,7 +35,7 @@ def whole(name, value, least=1, why=""):
     TypeError
         If it is not a whole number.
     ValueError
-        If it is below `least`.
+        If it is below `least` or above `most`.
     """
     try:
         count = operator.index(value)
@@ -43,6 +45,8 @@ def whole(name, value, least=1, why=""):
         raise TypeError(f"{name} is {value!r}; expected a whole number")
     if count < least:
         raise ValueError(f"{name} is {value}; expected at least {least}{why}")
+    if most is not None and count > most:
+        raise ValueError(f"{name} is {value}; expected at most {most}")
     return count
 
 
@@ -134,3 +138,24 @@ def finite(name, array):
     """
     if not np.isfinite(array).all():
         raise ValueError(f"{name} holds NaN or infinity; expected finite numbers")
+
+
+def one_line(text, most=1000):
+    """Words for an error message, which may quote a file that nobody vouches for.
+
+    Parameters
+    ----------
+    text : object
+        What str makes the words of.
+    most : int
+        Characters that are kept.
+
+    Returns
+    -------
+    str
+        One line of printable characters; others, which could steer a terminal, are
+        escaped.
+    """
+    words = " ".join(str(text).split())
+    words = "".join(c if c.isprintable() else repr(c)[1:-1] for c in words)
+    return words if len(words) <= most else f"{words[:most]} ..."

@@ -8,15 +8,23 @@ import shutil
 import sys
 import time
 
-__all__ = ["Parser", "Progress", "announce_compilation", "run"]
+from minidqn.checks import one_line
+
+__all__ = ["Parser", "Progress", "announce_compilation", "run", "tell"]
 
 
 class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line, without the usage above it."""
 
-    def error(self, message):
-        """Print `message` on stderr and exit with status 2."""
-        self.exit(2, f"{self.prog}: error: {' '.join(str(message).split())}\n")
+    def error(self, message, status=2):
+        """Print `message` on stderr and exit with `status`."""
+        self.exit(status, f"{self.prog}: error: {one_line(message)}\n")
+
+
+def tell(text):
+    """Print `text` as one line on stderr, if anybody reads it."""
+    with contextlib.suppress(OSError):
+        print(one_line(text), file=sys.stderr, flush=True)
 
 
 def run(main):
@@ -45,7 +53,7 @@ def run(main):
         sys.exit(141)
     except OSError as error:
         _drop_output()
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {one_line(error)}", file=sys.stderr)
         sys.exit(1)
 
 
@@ -94,18 +102,21 @@ class Progress:
         How many there will be.
     stream : file object
         Where to show it.
+    evaluated : Record, optional
+        The last one of a run that goes on that has wins.
     """
 
     EVERY_EPOCHS = 100
     REFRESH_SECONDS = 0.1
 
-    def __init__(self, epochs, stream=None):
+    def __init__(self, epochs, stream=None, evaluated=None):
         self.epochs = epochs
         self.stream = sys.stdout if stream is None else stream
         self.moving = self.stream.isatty() and os.environ.get("TERM") != "dumb"
-        self.evaluated = None  # the last record with wins
+        self.evaluated = evaluated  # the last record with wins
         self.first = None  # the first record with updates
         self.shown = -1.0
+        self.width = 0  # of the moving line
 
     def show(self, record):
         """Take note of a `Record` and show it, if it is time to.
@@ -122,8 +133,10 @@ class Progress:
             line = self._line(record)
             if last or record.seconds - self.shown >= self.REFRESH_SECONDS:
                 self.shown = record.seconds
-                width = shutil.get_terminal_size().columns - 1
-                self._write("\r" + line[:width].ljust(width) + ("\n" if last else ""))
+                line = line[: shutil.get_terminal_size().columns - 1]
+                # Blanks only over what was longer: Ctrl-C is echoed behind them.
+                self._write("\r" + line.ljust(self.width) + ("\n" if last else ""))
+                self.width = len(line)
         elif record.epoch % self.EVERY_EPOCHS == 0:
             wins = self._wins(record)
             self._write(f"Epoch {record.epoch}, loss: {record.loss:.6f}, wins: {wins}\n")

@@ -1,11 +1,13 @@
 """``python -m minidqn.play RUN``: the test games of a saved run, played again."""
 
 import argparse
+import shlex
 import sys
 import time
 from pathlib import Path
 
 from minidqn import cli, runs, storage
+from minidqn.checks import whole
 from minidqn.evaluate import wins
 from minidqn.train import (
     TEST_GAMES,
@@ -16,6 +18,9 @@ from minidqn.train import (
 )
 
 __all__ = ["frame_text", "load_run", "main", "watch"]
+
+MOST_GAMES = 10_000
+"""Games that are kept in memory, at most, and drawn."""
 
 
 def load_run(folder):
@@ -108,10 +113,12 @@ def _parser():
     parser = cli.Parser(
         prog="python -m minidqn.play",
         description="Play the test games of a saved run again, and draw them anew.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("run", type=runs.as_folder, metavar="RUN", help="folder of a run")
-    parser.add_argument("--games", type=int, default=TEST_GAMES, metavar="N", help="games to play")
+    parser.add_argument(
+        "--games", type=int, default=TEST_GAMES, metavar="N",
+        help=f"games to play (default: {TEST_GAMES})",
+    )  # fmt: skip
     parser.add_argument(
         "--out", type=runs.as_folder, metavar="FOLDER", default=argparse.SUPPRESS,
         help="folder for images/ and game.gif, which are replaced (default: RUN)",
@@ -136,8 +143,10 @@ def main(argv=None):
     """
     parser = _parser()
     arguments = parser.parse_args(argv)
-    if arguments.games < 1:
-        parser.error(f"--games is {arguments.games}; expected at least 1")
+    try:
+        whole("--games", arguments.games, most=MOST_GAMES)
+    except ValueError as error:
+        parser.error(error)
     folder = getattr(arguments, "out", arguments.run)
     try:
         settings, model = load_run(arguments.run)
@@ -146,7 +155,13 @@ def main(argv=None):
     except MemoryError:
         parser.error(f"RUN {arguments.run}: its network does not fit into memory")
     except OSError as error:
-        parser.error(f"RUN {arguments.run}: cannot read {error.filename}: {error.strerror}")
+        words = f"cannot read {error.filename}: {error.strerror}"
+        if not arguments.run.exists():
+            words = "there is no such folder"
+        elif (arguments.run / runs.CHECKPOINT).exists():
+            command = f"python -m minidqn.train --resume {shlex.quote(str(arguments.run))}"
+            words = f"it has not ended yet; {command} goes on with it"
+        parser.error(f"RUN {arguments.run}: {words}")
     try:
         with cli.announce_compilation():
             won = wins(model, settings.grid_size)
@@ -157,7 +172,8 @@ def main(argv=None):
     except MemoryError:
         parser.error(f"RUN {arguments.run}: its games do not fit into memory")
     except OSError as error:
-        parser.error(f"{folder} cannot be written to: {error.strerror}")
+        flag = "--out" if hasattr(arguments, "out") else "RUN"
+        parser.error(f"{flag} {folder} cannot be written to: {error.strerror}")
     if arguments.watch:
         watch(games)
     caught = sum(reward > 0 for _, reward in games)

@@ -4,11 +4,13 @@ import argparse
 import contextlib
 import csv
 import dataclasses
+import errno
 import io
 import json
 import os
 import platform
 import re
+import stat
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +19,7 @@ import numpy as np
 
 from minidqn import __version__
 from minidqn.checks import number, whole
-from minidqn.storage import atomic_write
+from minidqn.storage import atomic_write, damaged, open_regular, remove_leftovers
 
 __all__ = [
     "CHECKPOINT",
@@ -259,7 +261,7 @@ def read_config(folder):
         If it is not such a file, or holds settings that no run can have.
     """
     path = folder / CONFIG
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         text = file.read(100_001)
     try:
         if len(text) > 100_000:
@@ -267,7 +269,7 @@ def read_config(folder):
         config = json.loads(text)
         return settings_from(config.get("settings") if isinstance(config, dict) else None)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise damaged(path, error) from error
 
 
 def settings_from(named):
@@ -314,33 +316,53 @@ class Lock:
     BlockingIOError
         If another process holds it; its message says which.
     OSError
-        If the file cannot be made.
+        If the file cannot be made, or the system has no locks there.
     """
 
     def __init__(self, folder):
         self._path = folder / LOCK
         while True:
-            self._file = open(self._path, "a+", encoding="ascii", errors="replace")
+            self._file = self._opened()
             try:
                 _lock(self._file)
             except OSError as error:
-                raise BlockingIOError(error.errno, f"{self._holder()} is training there") from error
+                with self._file:
+                    if error.errno not in _HELD:
+                        raise
+                    raise BlockingIOError(
+                        error.errno, f"{self._holder()} is training there"
+                    ) from error
             if self._is_the_file():
                 break
             self._file.close()  # its holder has just removed it
-        self._file.seek(0)
-        self._file.truncate()
-        self._file.write(f"{os.getpid()}\n")
-        self._file.flush()
+        try:
+            self._file.truncate(0)
+            self._file.write(f"{os.getpid()}\n")
+            self._file.flush()
+            remove_leftovers(folder)
+        except OSError:
+            self.release()
+            raise
+
+    def _opened(self):
+        """The file, made if it is not there; never a pipe, nor what a link leads to."""
+
+        def opener(path, flags):
+            descriptor = os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                os.close(descriptor)
+                raise OSError(errno.EINVAL, f"{LOCK} is no regular file")
+            return descriptor
+
+        return open(self._path, "a+", encoding="ascii", errors="replace", opener=opener)
 
     def _holder(self):
         """Who holds the lock, as the file says."""
-        with self._file as file:
-            file.seek(0)
-            try:
-                number = re.fullmatch(r"(\d{1,20})\n", file.read(30))
-            except OSError:  # Windows lets nobody read what is locked
-                number = None
+        self._file.seek(0)
+        try:
+            number = re.fullmatch(r"(\d{1,20})\n", self._file.read(30))
+        except OSError:  # Windows lets nobody read what is locked
+            number = None
         return f"process {number[1]}" if number else "another process"
 
     def _is_the_file(self):
@@ -350,17 +372,34 @@ class Lock:
         except FileNotFoundError:
             return False
 
+    def require(self):
+        """See to it that the folder is still this training's.
+
+        Raises
+        ------
+        OSError
+            If the folder, or the lock in it, was removed meanwhile.
+        """
+        if not self._is_the_file():
+            raise OSError(errno.ENOENT, "the folder or its lock was removed", str(self._path))
+
     def release(self):
         """Let others in."""
         with contextlib.suppress(OSError):  # Windows keeps files that are open
-            self._path.unlink()
-        self._file.close()
+            if self._is_the_file():
+                self._path.unlink()
+        with contextlib.suppress(OSError):  # a full disk, under what is not written yet
+            self._file.close()
 
     def __enter__(self):
         return self
 
     def __exit__(self, *exception):
         self.release()
+
+
+_HELD = {errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK}
+"""What the systems say of a lock that another process holds."""
 
 
 def _lock(file):
@@ -407,11 +446,15 @@ def as_folder(text):
     Raises
     ------
     argparse.ArgumentTypeError
-        If it is empty, or nobody's home.
+        If it is empty, a file, or no name that a folder can have.
     """
     if not text:
         raise argparse.ArgumentTypeError("it is empty; expected the name of a folder")
     try:
-        return Path(text).expanduser()
-    except RuntimeError as error:
-        raise argparse.ArgumentTypeError(f"{text}: {error}") from error
+        path = Path(text).expanduser()
+        if path.exists() and not path.is_dir():
+            raise argparse.ArgumentTypeError(f"{text} is a file; expected a folder")
+    except (OSError, RuntimeError) as error:
+        words = getattr(error, "strerror", None) or error
+        raise argparse.ArgumentTypeError(f"{text}: {words}") from error
+    return path

@@ -2,15 +2,25 @@
 
 import contextlib
 import os
+import re
+import stat
 import zipfile
 from pathlib import Path
 
 import numpy as np
 
-__all__ = ["atomic_write", "damaged", "read_arrays", "read_bytes", "require_room", "write_arrays"]
+from minidqn.checks import one_line
 
-LONGEST = 500
-"""Characters of what is wrong with a file, at most."""
+__all__ = [
+    "atomic_write",
+    "damaged",
+    "open_regular",
+    "read_arrays",
+    "read_bytes",
+    "remove_leftovers",
+    "require_room",
+    "write_arrays",
+]
 
 
 @contextlib.contextmanager
@@ -41,8 +51,9 @@ def atomic_write(path, previous=None):
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.unlink(missing_ok=True)  # a process of this number was killed, long ago
     try:
-        with open(temporary, "wb") as file:
+        with open(temporary, "xb") as file:  # never through a link that somebody put there
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -54,6 +65,19 @@ def atomic_write(path, previous=None):
             temporary.unlink(missing_ok=True)
         raise
     _flush_folder(path.parent)
+
+
+def remove_leftovers(folder):
+    """Remove what killed processes have begun to write to a folder with ``atomic_write``.
+
+    Parameters
+    ----------
+    folder : Path
+        In which no other process writes now.
+    """
+    for path in folder.glob(".*.tmp"):
+        if re.fullmatch(r"\..+\.\d+\.tmp", path.name):
+            path.unlink()
 
 
 def _flush_folder(folder):
@@ -161,6 +185,36 @@ def read_bytes(path, name, most):
         return _read_array(archive, name, like).tobytes()
 
 
+def open_regular(path):
+    """Open a file for reading bytes, but no pipe or device, which may never end.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+
+    Returns
+    -------
+    file object
+        Open for reading in binary mode.
+
+    Raises
+    ------
+    OSError
+        If it cannot be opened.
+    ValueError
+        If it is something else than a file.
+    """
+    no_waiting = getattr(os, "O_NONBLOCK", 0)  # for a writer at the other end of a pipe
+    file = open(  # noqa: SIM115, the caller closes it
+        path, "rb", opener=lambda path, flags: os.open(path, flags | no_waiting)
+    )
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise ValueError(f"{path}: is no regular file")
+    return file
+
+
 def require_room(path, size):
     """Refuse a file that is too small to hold what it says, before room is made for it.
 
@@ -198,16 +252,14 @@ def damaged(path, error):
     ValueError
         To be raised.
     """
-    words = " ".join(str(error).split()).removeprefix(f"{path}: ")
-    if len(words) > LONGEST:  # zipfile quotes what it has read, whatever its length
-        words = f"{words[:LONGEST]} ..."
-    return ValueError(f"{path}: {words}")
+    words = str(error).removeprefix(f"{path}: ")
+    return ValueError(f"{path}: {one_line(words, 500)}")  # zipfile quotes at any length
 
 
 @contextlib.contextmanager
 def _opened(path):
     """An .npz file, whatever is wrong with it told as one line of a ValueError."""
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         try:
             with zipfile.ZipFile(file) as archive:
                 for member in archive.infolist():
@@ -216,6 +268,8 @@ def _opened(path):
                 yield archive
         # On damaged bytes zipfile and ast raise what they please (OSError from a seek
         # to nowhere, struct.error, tokenize.TokenError, ...); it all means one thing.
+        except MemoryError:
+            raise
         except Exception as error:
             raise damaged(path, error) from error
 

@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import dataclasses
+import errno
 import math
 import os
 import shlex
@@ -10,6 +11,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,7 +21,7 @@ from minidqn.checks import whole
 from minidqn.evaluate import q_error, recorded_games, wins
 from minidqn.fruit import episode
 from minidqn.nn import Conv2D, Dense, Flatten, RMSprop, Sequential
-from minidqn.nn.threads import available_cores
+from minidqn.nn.threads import MOST_THREADS, available_cores
 from minidqn.qlearning import epsilon_greedy, learn
 from minidqn.replay import Memory, experience_replay
 from minidqn.runs import Record, Settings
@@ -37,6 +39,9 @@ __all__ = [
 
 TEST_GAMES = 10
 """Games that are played and drawn after the training."""
+
+CHECKPOINT_EVERY = 50
+"""Epochs from one checkpoint to the next, unless told otherwise."""
 
 
 def q_network(grid_size=10, rng=None, learning_rate=0.001, threads=None):
@@ -150,13 +155,19 @@ def training(model, settings, streams, memory=None, last=None):
                 updates += 1
                 _require_finite(model, update_loss, epoch, updates)
                 loss += update_loss
-        won = error = None
-        if epoch % settings.eval_every == 0 or epoch == epochs:
-            won = int(wins(model, grid_size).sum())
-            error = q_error(model, grid_size, settings.gamma)
         seconds = time.perf_counter() - began
         starts = grid_size * (grid_size - 2)
-        yield Record(epoch, steps, updates, loss, won, starts, error, seconds)
+        record = Record(epoch, steps, updates, loss, None, starts, None, seconds)
+        if epoch % settings.eval_every == 0 or epoch == epochs:
+            record = _measured(record, model, settings)
+            record = record._replace(seconds=time.perf_counter() - began)
+        yield record
+
+
+def _measured(record, model, settings):
+    """The `record` of an epoch that ends with this `model`, with its wins and q_error."""
+    won = int(wins(model, settings.grid_size).sum())
+    return record._replace(wins=won, q_error=q_error(model, settings.grid_size, settings.gamma))
 
 
 def _require_finite(model, loss, epoch, update):
@@ -164,8 +175,9 @@ def _require_finite(model, loss, epoch, update):
     where = model.first_not_finite(loss) if hasattr(model, "first_not_finite") else None
     if where is None and math.isfinite(loss):
         return
-    seen = "" if where is None else f", first seen in {where}"
-    raise DivergenceError(f"loss {loss} at epoch {epoch}, update {update}: not finite{seen}")
+    raise DivergenceError(
+        f"epoch {epoch}, update {update}: {where or 'the loss'} is not finite (loss {loss:g})"
+    )
 
 
 def save_pictures(model, settings, folder, games=TEST_GAMES):
@@ -255,14 +267,14 @@ def _parser(given_only=False):
     ):
         value = getattr(default, flag.replace("-", "_"))
         add(flag, kind, value, text, "N" if kind is int else "X")
-    add("checkpoint-every", int, 50, "epochs from one checkpoint to the next")
+    add("checkpoint-every", int, CHECKPOINT_EVERY, "epochs from one checkpoint to the next")
     folder = Path("runs/fruit")
     add("out", runs.as_folder, folder, "folder that the run is kept in", "FOLDER")
     text = "threads that share a batch; the results do not depend on it"
     add("threads", int, available_cores(), text)
     parser.add_argument(
         "--resume", type=runs.as_folder, default=argparse.SUPPRESS, metavar="FOLDER",
-        help="go on with the run in this folder; --epochs may be more than it had",
+        help="go on with the run in this folder, with its settings; --epochs may be more",
     )  # fmt: skip
     parser.add_argument(
         "--overwrite", action="store_true", default=argparse.SUPPRESS,
@@ -283,22 +295,65 @@ def _as_flags(error):
     return words
 
 
-def _settings(parser, options, folder, overwrite):
-    """The settings of a run that is to begin in a folder."""
+class _Session(NamedTuple):
+    """What a run is written with, from its beginning or from a checkpoint on.
+
+    Attributes
+    ----------
+    folder : Path
+        The run's.
+    lock : Lock
+        On the folder.
+    stop : _Stop
+        What has been asked of this process.
+    every : int
+        Epochs from one checkpoint to the next.
+    draws : bool
+        Whether there will be pictures.
+    prepare : callable or None
+        Takes the folder, and removes from it what must not stay.
+    """
+
+    folder: Path
+    lock: runs.Lock
+    stop: object
+    every: int
+    draws: bool
+    prepare: object
+
+    def save(self, state):
+        """Write a checkpoint, if the folder is still this training's."""
+        self.lock.require()
+        checkpoint.save(self.folder, state)
+
+    def hint(self, prog):
+        """The command that goes on with the run."""
+        words = [prog, "--resume", shlex.quote(str(self.folder))]
+        if self.every != CHECKPOINT_EVERY:
+            words += ["--checkpoint-every", str(self.every)]
+        if not self.draws:
+            words.append("--no-images")
+        return " ".join(words)
+
+
+@contextlib.contextmanager
+def _writing_to(parser, flag, folder):
+    """Whatever keeps the body from writing to a folder, told as one line."""
+    try:
+        yield
+    except BlockingIOError as error:
+        parser.error(f"{flag} {folder}: {error.strerror}")
+    except OSError as error:
+        status = 1 if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO) else 2
+        parser.error(f"{flag} {folder} cannot be written to: {error.strerror}", status)
+
+
+def _begin(parser, options, threads):
+    """The state of a run before its first epoch."""
     try:
         settings = Settings(**options)
     except (TypeError, ValueError) as error:
         parser.error(_as_flags(error))
-    if runs.holds_run(folder) and not overwrite:
-        parser.error(
-            f"--out {folder} holds a run already; use --overwrite to replace it, "
-            "or --resume to go on with it"
-        )
-    return settings
-
-
-def _begin(parser, settings, threads):
-    """The state of a run before its first epoch."""
     grid_size, capacity = settings.grid_size, settings.capacity
     streams = settings.streams()
     try:
@@ -312,7 +367,7 @@ def _begin(parser, settings, threads):
 
 
 def _resume(parser, options, folder, threads):
-    """The state of a run at its last checkpoint that is whole."""
+    """The state of a run at its last checkpoint that is whole, and if that is the older one."""
 
     def build(settings):
         return q_network(settings.grid_size, learning_rate=settings.learning_rate, threads=threads)
@@ -323,12 +378,24 @@ def _resume(parser, options, folder, threads):
     try:
         state, failures = checkpoint.load_latest(folder, weights_of, build)
     except ValueError as error:
-        parser.error(f"--resume {folder}: no checkpoint can be read, start anew: {error}")
-    except MemoryError:
-        parser.error(f"--resume {folder}: its network and memory do not fit into memory")
-    done = len(state.records)
+        parser.error(
+            f"--resume {folder}: no checkpoint can be read; --out {shlex.quote(str(folder))} "
+            f"--overwrite starts anew: {error}"
+        )
     for failure in failures:
-        print(f"{failure}; going on from {runs.PREVIOUS}, epoch {done}", file=sys.stderr)
+        cli.tell(f"{failure}; going back to {runs.PREVIOUS}")
+    state = _with_options(parser, state, options, folder)
+    done, epochs = len(state.records), state.settings.epochs
+    if done < epochs:
+        print(f"going on after epoch {done} of {epochs}")
+    else:
+        print(f"all {epochs} epochs are done; --epochs N goes on to epoch N")
+    return state, bool(failures)
+
+
+def _with_options(parser, state, options, folder):
+    """A state whose number of epochs is what was asked for; no other setting changes."""
+    done = len(state.records)
     for name, value in options.items():
         had = getattr(state.settings, name)
         if name != "epochs" and value != had:
@@ -372,7 +439,9 @@ class _Stop:
     def _note(self, number, frame):
         self.signal = number
         signal.signal(number, self._before[number])
-        os.write(2, b"\nfinishing the epoch ...\n")
+        if sys.stderr is not None:  # else 2 may be any other file
+            with contextlib.suppress(OSError):  # its reader may be gone, by the same Ctrl-C
+                os.write(2, b"\nstopping as soon as all is saved; once more: at once\n")
 
     def __exit__(self, *exception):
         for number, handler in self._before.items():
@@ -399,90 +468,93 @@ def main(argv=None):
     draws = not arguments.pop("no_images", False)
     threads, every = arguments.pop("threads"), arguments.pop("checkpoint_every")
     try:
-        whole("--threads", threads)
+        whole("--threads", threads, most=MOST_THREADS)
         whole("--checkpoint-every", every)
     except (TypeError, ValueError) as error:
         parser.error(error)
-    overwrite = arguments.pop("overwrite", False)
-    folder, out = arguments.pop("resume", None), arguments.pop("out")
     with contextlib.ExitStack() as stack:
-        if folder is None:
-            settings = _settings(parser, arguments, out, overwrite)
-            state, folder = _begin(parser, settings, threads), out
-            _lock(parser, "--out", folder, stack)
-        else:
+        stop = stack.enter_context(_Stop())
+        if "resume" in arguments:
             given = vars(_parser(given_only=True).parse_args(argv))
-            for name in ("out", "overwrite"):
-                if name in given:
-                    parser.error(f"--{name} is for a new run; --resume goes on with the old one")
-            if not any((folder / name).exists() for name in (runs.CHECKPOINT, runs.PREVIOUS)):
-                parser.error(f"--resume {folder} holds no checkpoint; start a run with --out")
-            _lock(parser, "--resume", folder, stack)
-            fields = {field.name for field in dataclasses.fields(Settings)}
-            options = {name: value for name, value in given.items() if name in fields}
-            state = _resume(parser, options, folder, threads)
+            flag, folder = "--resume", arguments["resume"]
+            state, lock, prepare = _go_on(parser, given, threads, stack)
+        else:
+            flag, folder = "--out", arguments["out"]
+            state, lock, prepare = _start(parser, arguments, threads, stack)
+        if draws:
+            with _writing_to(parser, flag, folder):
+                (folder / runs.IMAGES).mkdir(exist_ok=True)
         with cli.announce_compilation():
             warm_up(state.settings.grid_size)
-        _own(parser, folder, state, draws, fresh=folder is out)
-        return _run(parser, state, folder, every, draws, began)
+        session = _Session(folder, lock, stop, every, draws, prepare)
+        return _run(parser, session, state, began)
 
 
-def _lock(parser, flag, folder, stack):
-    """Make sure that nobody else trains in a folder, for as long as `stack` is open."""
-    try:
+def _start(parser, arguments, threads, stack):
+    """A new run: its state, the lock of its folder, and what empties that at last."""
+    state, folder = _begin(parser, _options(arguments), threads), arguments["out"]
+    with _writing_to(parser, "--out", folder):
         folder.mkdir(parents=True, exist_ok=True)
-        stack.enter_context(runs.Lock(folder))
-    except BlockingIOError as error:
-        parser.error(f"{flag} {folder}: {error.strerror}")
-    except OSError as error:
-        parser.error(f"{flag} {folder} cannot be written to: {error.strerror}")
+        lock = stack.enter_context(runs.Lock(folder))
+    if runs.holds_run(folder) and "overwrite" not in arguments:
+        parser.error(
+            f"--out {folder} holds a run already; use --overwrite to replace it, "
+            "or --resume to go on with it"
+        )
+    return state, lock, runs.clear
 
 
-def _own(parser, folder, state, draws, fresh):
-    """Clear a folder for a run that begins, and write down its settings."""
-    try:
-        if draws:
-            (folder / runs.IMAGES).mkdir(exist_ok=True)
-        if fresh:
-            runs.clear(folder)
-        runs.write_config(folder, state.settings)
-    except OSError as error:
-        parser.error(f"--out {folder} cannot be written to: {error.strerror}")
+def _go_on(parser, given, threads, stack):
+    """The same of a run that goes on, from what was given on the command line."""
+    folder = given["resume"]
+    for name in ("out", "overwrite"):
+        if name in given:
+            parser.error(f"--{name} is for a new run; --resume goes on with the old one")
+    if not any((folder / name).exists() for name in (runs.CHECKPOINT, runs.PREVIOUS)):
+        parser.error(f"--resume {folder} holds no checkpoint; start a run with --out")
+    with _writing_to(parser, "--resume", folder):
+        lock = stack.enter_context(runs.Lock(folder))
+    state, is_older = _resume(parser, _options(given), folder, threads)
+    return state, lock, checkpoint.discard_newest if is_older else None
 
 
-def _run(parser, state, folder, every, draws, began):
+def _options(arguments):
+    """Those of a command line's arguments that are settings of the run."""
+    fields = {field.name for field in dataclasses.fields(Settings)}
+    return {name: value for name, value in arguments.items() if name in fields}
+
+
+def _run(parser, session, state, began):
     """Train, and say how it ended; the exit status."""
+    folder, stop = session.folder, session.stop
     try:
-        with _Stop() as stop:
-            _train(state, folder, every, stop)
-        record = state.records[-1] if state.records else None
-        if stop.signal is not None:
-            done = 0 if record is None else record.epoch
-            print(
-                f"stopped after epoch {done}; to go on: "
-                f"{parser.prog} --resume {shlex.quote(str(folder))}",
-                file=sys.stderr,
+        if not _train(session, state):
+            cli.tell(
+                f"stopped after epoch {len(state.records)}; to go on: {session.hint(parser.prog)}"
             )
             return 128 + stop.signal
-        _save_results(state, folder, draws)
+        _save_results(session, state)
     except BrokenPipeError:
         raise
     except DivergenceError as error:
-        print(f"{parser.prog}: error: {error}; {folder} keeps its last checkpoint", file=sys.stderr)
+        cli.tell(f"{parser.prog}: error: {error}; {folder} keeps its last checkpoint")
         return 1
-    except (OSError, MemoryError) as error:
-        print(f"{parser.prog}: error: writing to {folder} failed: {error}", file=sys.stderr)
+    except OSError as error:
+        cli.tell(f"{parser.prog}: error: writing to {folder} failed: {error}")
         return 1
-    seconds = time.perf_counter() - began
+    except MemoryError as error:
+        cli.tell(f"{parser.prog}: error: the run in {folder} does not fit into memory: {error}")
+        return 1
+    record, seconds = state.records[-1], time.perf_counter() - began
     print(
         f"{record.wins} of {record.starts} starts won, "
         f"mean |Q - Q*| {record.q_error:.3f}, in {seconds:.1f} s"
     )
-    if draws:
+    if session.draws:
         print(f"pictures: {folder / runs.GIF}, {folder / runs.CURVE}, {folder / runs.IMAGES}")
     else:
         print(f"weights and metrics: {folder}")
-    return 0
+    return 0 if stop.signal is None else 128 + stop.signal
 
 
 def warm_up(grid_size):
@@ -498,33 +570,44 @@ def warm_up(grid_size):
     model.train_on_batch(states, model.predict(states))
 
 
-def _train(state, folder, every, stop):
-    """Run the loop to its end, or to the end of an epoch in which it was told to stop."""
+def _train(session, state):
+    """Run the loop; whether it came to its end, and was not told to stop before."""
     settings, model, streams, memory, records = state
-    progress = cli.Progress(settings.epochs)
-    last = records[-1] if records else None
-    with runs.MetricsWriter(folder, records) as metrics:
-        if last is None:
-            checkpoint.save(folder, state)  # even the first epochs are not lost
+    if session.prepare is not None:
+        session.prepare(session.folder)
+    runs.write_config(session.folder, settings)
+    if len(records) == settings.epochs and records[-1].wins is None:
+        records[-1] = _measured(records[-1], model, settings)
+    evaluated = [record for record in records if record.wins is not None]
+    progress = cli.Progress(settings.epochs, evaluated=evaluated[-1] if evaluated else None)
+    with runs.MetricsWriter(session.folder, records) as metrics:
+        session.save(state)  # even the first epochs are not lost, nor how many there will be
+        last = records[-1] if records else None
         for record in training(model, settings, streams, memory, last):
             records.append(record)
             metrics.write(record)
-            progress.show(record)
-            stopped = stop.signal is not None
-            if record.epoch % every == 0 or record.epoch == settings.epochs or stopped:
-                checkpoint.save(folder, state)
+            stopped = session.stop.signal is not None
+            if record.epoch % session.every == 0 or record.epoch == settings.epochs or stopped:
+                session.save(state)
+            try:
+                progress.show(record)
+            except BrokenPipeError:
+                session.save(state)
+                raise
             if stopped:
-                return
+                return False
+    return True
 
 
-def _save_results(state, folder, draws):
+def _save_results(session, state):
     """What a run leaves behind beside its metrics and checkpoints."""
-    state.model.save_weights(folder / runs.WEIGHTS)
-    if draws:
+    session.lock.require()
+    state.model.save_weights(session.folder / runs.WEIGHTS)
+    if session.draws:
         from minidqn.images import save_curve
 
-        save_pictures(state.model, state.settings, folder)
-        save_curve(folder / runs.CURVE, state.records)
+        save_pictures(state.model, state.settings, session.folder)
+        save_curve(session.folder / runs.CURVE, state.records)
 
 
 if __name__ == "__main__":

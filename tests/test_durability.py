@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -32,8 +33,9 @@ SMALL += ["--capacity", "60", "--checkpoint-every", "3"]  # the ring wraps round
 SLOW = (
     "import os, sys, time\n"
     "from minidqn import cli, train\n"
-    "fsync, learn = os.fsync, train.learn\n"
+    "fsync, replace, learn = os.fsync, os.replace, train.learn\n"
     "os.fsync = lambda file: time.sleep(0.01) or fsync(file)\n"
+    "os.replace = lambda *paths: (replace(*paths), time.sleep(0.01))\n"
     "train.learn = lambda *rest: time.sleep(0.001) or learn(*rest)\n"
     "cli.run(lambda: train.main(sys.argv[1:]))\n"
 )
@@ -89,12 +91,12 @@ def test_a_killed_run_goes_on_as_if_nothing_had_been(uninterrupted, tmp_path, re
                 assert process.returncode == 0
                 break
             if (folder / runs.CHECKPOINT).exists() or (folder / runs.PREVIOUS).exists():
-                arguments = [*SMALL[-3:-2], "--checkpoint-every", "3", "--resume", folder]
-                arguments = ["--no-images", *arguments[1:]]
+                arguments = ["--no-images", "--checkpoint-every", 3, "--resume", folder]
             else:  # killed before there was anything to lose
                 arguments = [*SMALL, "--epochs", 60, "--out", folder, "--overwrite"]
         assert outcome(folder) == uninterrupted
         assert not (folder / runs.LOCK).exists()
+        assert [path.name for path in folder.glob(".*")] == []
         if kills >= request.config.getoption("--kills"):
             break
 
@@ -115,7 +117,8 @@ def test_a_signal_ends_the_run_after_its_epoch(number, status, uninterrupted, tm
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == status
-    words = r"stopped after epoch (\d+); to go on: python -m minidqn.train --resume '(.*)'\n"
+    words = r"stopped after epoch (\d+); to go on: python -m minidqn.train --resume '(.*)' "
+    words += "--checkpoint-every 3 --no-images\n"
     found = re.search(words, errors)
     assert found, errors
     assert int(found[1]) == len(_lines(folder)) - 1
@@ -149,6 +152,10 @@ def test_more_epochs(uninterrupted, tmp_path, capsys):
         (["--seed", 3], "--seed is 3; the run in"),
         (["--batch-size", 9], "--batch-size is 9; the run in"),
         (["--gamma", 0.5], "--gamma is 0.5; the run in"),
+        (["--epsilon", 0.5], "--epsilon is 0.5; the run in"),
+        (["--capacity", 61], "--capacity is 61; the run in"),
+        (["--eval-every", 8], "--eval-every is 8; the run in"),
+        (["--learning-rate", 0.5], "--learning-rate is 0.5; the run in"),
         (["--out", "x"], "--out is for a new run"),
         (["--overwrite"], "--overwrite is for a new run"),
         (["--checkpoint-every", 0], "--checkpoint-every is 0"),
@@ -175,14 +182,85 @@ def test_a_damaged_checkpoint_falls_back(uninterrupted, tmp_path, capsys):
     newest = tmp_path / runs.CHECKPOINT
     newest.write_bytes(newest.read_bytes()[:-100])
     assert trained("--resume", tmp_path, "--epochs", 60, "--no-images") == 0
-    assert re.search(r"checkpoint.npz: .*; going on from .*, epoch 24\n", capsys.readouterr().err)
+    said = capsys.readouterr()
+    assert re.search(r"checkpoint.npz: .*; going back to checkpoint.prev.npz\n", said.err)
+    assert "going on after epoch 24 of 60\n" in said.out
     assert outcome(tmp_path) == uninterrupted
     for name in (runs.CHECKPOINT, runs.PREVIOUS):
         (tmp_path / name).write_bytes(b"nothing")
     assert trained("--resume", tmp_path) == 2
     errors = capsys.readouterr().err
-    assert "no checkpoint can be read, start anew" in errors
+    assert "no checkpoint can be read; --out" in errors
     assert errors.count("\n") == 1
+
+
+# Going on
+
+
+def test_more_epochs_are_not_forgotten(uninterrupted, tmp_path, monkeypatch):
+    """Neither if the run is killed before its next checkpoint."""
+    assert trained(*SMALL, "--epochs", 25, "--out", tmp_path) == 0
+    with monkeypatch.context() as patched:
+        patched.setattr(train, "learn", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            trained("--resume", tmp_path, "--epochs", 60, "--no-images")
+    assert trained("--resume", tmp_path, "--no-images") == 0
+    assert outcome(tmp_path) == uninterrupted
+
+
+def interrupt(*_):
+    raise KeyboardInterrupt
+
+
+def test_an_epoch_that_is_made_the_last_is_measured(tmp_path, monkeypatch, capsys):
+    """As it is in a run that had so many epochs from the start."""
+    assert trained(*SMALL, "--epochs", 24, "--out", tmp_path / "short") == 0
+    folder, real = tmp_path / "long", runs.MetricsWriter.write
+
+    def write(self, record):
+        real(self, record)
+        if record.epoch == 25:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(runs.MetricsWriter, "write", write)
+        with pytest.raises(KeyboardInterrupt):
+            trained(*SMALL, "--epochs", 60, "--out", folder)
+    assert trained("--resume", folder, "--epochs", 24, "--no-images") == 0
+    assert "all 24 epochs are done" in capsys.readouterr().out
+    assert outcome(folder) == outcome(tmp_path / "short")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="this system has no such pipes")
+def test_a_reader_that_goes_away_loses_nothing(uninterrupted, tmp_path):
+    """``| head``: the run ends, and goes on from where it was."""
+    slow = command(*SMALL[:-2], "--epochs", 150, "--checkpoint-every", 1000, "--out", tmp_path)
+    process = subprocess.Popen(slow, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    process.stdout.close()
+    assert process.wait(60) == 141
+    state, _ = checkpoint.load_latest(tmp_path, weights_of, build)
+    assert len(state.records) == 100  # when it first had something to say
+    assert len(_lines(tmp_path)) == 101
+
+
+@pytest.mark.skipif(os.name == "nt", reason="this system has no signals to send")
+def test_a_signal_whose_answer_nobody_reads(uninterrupted, tmp_path):
+    """Ctrl-C ends ``2>&1 | tee`` too; what it would have shown goes nowhere."""
+    process = subprocess.Popen(
+        command(*SMALL, "--epochs", 60, "--out", tmp_path, slow=True),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    while not (tmp_path / runs.METRICS).exists() or len(_lines(tmp_path)) < 10:
+        time.sleep(0.01)
+    process.stdout.close()
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130
+    state, _ = checkpoint.load_latest(tmp_path, weights_of, build)
+    assert len(state.records) == len(_lines(tmp_path)) - 1
+    assert trained("--resume", tmp_path, "--no-images") == 0
+    assert outcome(tmp_path) == uninterrupted
 
 
 # One writer
@@ -203,6 +281,82 @@ def test_two_runs_do_not_share_a_folder(tmp_path, capsys):
     assert trained(*SMALL, "--epochs", 2, "--out", tmp_path) == 0
 
 
+@pytest.mark.parametrize("removed", ["the folder", "its lock"])
+def test_a_run_whose_lock_is_taken_away_ends(removed, tmp_path, capsys, monkeypatch):
+    """Another training may have begun there, and is left in peace."""
+    folder, real = tmp_path / "run", train.learn
+
+    def learn(model, batch, gamma):
+        if not (folder / "other").exists():
+            if removed == "the folder":
+                shutil.rmtree(folder)
+                folder.mkdir()
+            else:
+                (folder / runs.LOCK).unlink()
+            (folder / "other").mkdir()
+            (folder / runs.LOCK).write_text("1\n")
+        return real(model, batch, gamma)
+
+    monkeypatch.setattr(train, "learn", learn)
+    assert trained(*SMALL, "--epochs", 30, "--out", folder) == 1
+    errors = capsys.readouterr().err
+    assert "the folder or its lock was removed" in errors
+    assert errors.count("\n") == 1
+    assert (folder / runs.LOCK).read_text() == "1\n"
+    assert not (folder / runs.WEIGHTS).exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "O_NOFOLLOW"), reason="this system follows all links")
+def test_links_are_not_followed(tmp_path, capsys):
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / runs.LOCK).symlink_to(victim)
+    assert trained(*SMALL, "--epochs", 2, "--out", folder) == 2
+    assert re.fullmatch(r".*error: --out .* cannot be written to: .*\n", capsys.readouterr().err)
+    (folder / runs.LOCK).unlink()
+    (folder / f".{runs.CHECKPOINT}.{os.getpid()}.tmp").symlink_to(victim)
+    assert trained(*SMALL, "--epochs", 2, "--out", folder) == 0
+    assert victim.read_text() == "precious"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+@pytest.mark.parametrize("name", [runs.CHECKPOINT, runs.CONFIG, runs.LOCK])
+def test_pipes_are_not_waited_for(name, tmp_path, capsys):
+    assert trained(*SMALL, "--epochs", 2, "--out", tmp_path) == 0
+    (tmp_path / name).unlink(missing_ok=True)
+    os.mkfifo(tmp_path / name)
+    capsys.readouterr()
+    if name in (runs.CHECKPOINT, runs.LOCK):
+        (tmp_path / runs.PREVIOUS).write_bytes(b"")
+        assert trained("--resume", tmp_path) == 2
+    else:
+        with pytest.raises(SystemExit, match="2"):
+            play.main([str(tmp_path)])
+    errors = capsys.readouterr().err
+    assert "is no regular file" in errors
+    assert errors.count("\n") == 1
+
+
+def test_a_system_without_locks(tmp_path, capsys, monkeypatch):
+    """Says so, and not that somebody else is training."""
+
+    def fail(_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(runs, "_lock", fail)
+    assert trained(*SMALL, "--epochs", 2, "--out", tmp_path) == 2
+    assert "cannot be written to: No locks available" in capsys.readouterr().err
+
+
+def test_what_killed_processes_leave_is_removed(tmp_path):
+    (tmp_path / f".{runs.CHECKPOINT}.12345.tmp").write_bytes(b"half of it")
+    (tmp_path / ".mine.tmp").write_text("not the run's")
+    assert trained(*SMALL, "--epochs", 2, "--out", tmp_path) == 0
+    assert [path.name for path in tmp_path.glob(".*")] == [".mine.tmp"]
+
+
 # Numbers that go wrong
 
 
@@ -210,7 +364,8 @@ def test_numbers_that_are_not_finite_stop_the_run(tmp_path, capsys):
     flags = ["--learning-rate", 1e30, "--epochs", 30, "--out", tmp_path]
     assert trained(*SMALL, *flags) == 1
     errors = capsys.readouterr().err
-    assert re.search(r"error: loss .* at epoch \d+, update \d+: not finite, first seen in", errors)
+    assert re.search(r"error: epoch \d+, update \d+: \S+ is not finite \(loss ", errors)
+    assert errors.count("\n") == 1
     state, failures = checkpoint.load_latest(tmp_path, weights_of, build)
     assert not failures
     assert np.isfinite(state.model.parameters).all()
@@ -226,6 +381,34 @@ def test_where_it_was_first_seen():
     assert model.first_not_finite(np.nan) == "the output of dense"
     model.named_weights()["conv2d_1/kernel"][0, 0, 0, 0] = np.inf
     assert model.first_not_finite() == "conv2d_1/kernel"
+    model = train.q_network(5)
+    model.optimizer.mean_square[-1] = np.inf  # a square too large; the weights stay as they are
+    assert model.first_not_finite() == "the mean_square of dense_1/bias"
+
+
+def test_a_mean_square_that_is_infinite_stops_the_run(tmp_path, capsys):
+    """Its squares are beyond float32 long before the losses are."""
+    flags = ["--learning-rate", 30, "--epochs", 40, "--out", tmp_path, "--no-images"]
+    flags += ["--batch-size", 32, "--checkpoint-every", 2]
+    assert trained(*flags) == 1
+    assert "is not finite" in capsys.readouterr().err
+    checkpoint.load_latest(tmp_path, weights_of, build)
+
+
+def test_a_weight_that_is_not_finite_stops_the_loop(monkeypatch):
+    """Also while the losses are."""
+    settings = Settings(grid_size=5, epochs=9, batch_size=4)
+    streams = settings.streams()
+    model = train.q_network(5, streams.weights)
+
+    def learn(model, batch, gamma):
+        model.parameters[0] = np.nan
+        return 0.5
+
+    monkeypatch.setattr(train, "learn", learn)
+    monkeypatch.setattr(train, "epsilon_greedy", lambda *_: 0)
+    with pytest.raises(train.DivergenceError, match=r"conv2d/kernel is not finite \(loss 0.5\)"):
+        list(train.training(model, settings, streams))
 
 
 # The disk
@@ -307,42 +490,96 @@ class Failing:
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
-@pytest.mark.parametrize("at", range(1, 40))
-def test_every_system_call_of_a_save_may_fail(at, code, tmp_path, monkeypatch):
+def test_every_system_call_of_a_save_may_fail(code, tmp_path, monkeypatch):
     """After each failure the folder holds the state before, or the new one."""
-    old, new = some_state(2), some_state(4)
-    checkpoint.save(tmp_path, some_state(1))
-    checkpoint.save(tmp_path, old)
-    failing = Failing(at, code)
+    first, old, new = some_state(1), some_state(2), some_state(4)
+    for at in itertools.count(1):
+        checkpoint.save(tmp_path, first)
+        checkpoint.save(tmp_path, old)
+        failing = Failing(at, code)
+        with monkeypatch.context() as patched:
+            _failing_calls(patched, failing)
+            try:
+                checkpoint.save(tmp_path, new)
+                failed = False
+            except OSError as error:
+                failed = error.errno == code
+        loaded, _ = checkpoint.load_latest(tmp_path, weights_of, build)
+        assert same(loaded, old) or same(loaded, new)
+        assert [path.name for path in tmp_path.iterdir() if path.suffix == ".tmp"] == []
+        assert failed == (failing.left <= 0)
+        if not failed:  # all calls have had their turn
+            assert same(loaded, new)
+            break
+    assert at > 30
+
+
+def _failing_calls(patched, failing):
+    """Have the calls that a save makes counted, and one of them fail."""
     real = open
 
-    def opened(*arguments, **named):
-        file = failing(real)(*arguments, **named)
-        if "w" not in file.mode:
-            return file
-        raw = failing
+    def opened(path, mode, **named):
+        failing(real)(path, mode, **named).close()
 
         class Written(io.FileIO):
             def write(self, data):
-                return raw(super().write)(data)
+                return failing(super().write)(data)
 
-        file.close()
-        return io.BufferedWriter(Written(arguments[0], "w"), buffer_size=4096)
+        return io.BufferedWriter(Written(path, "w"), buffer_size=4096)
 
-    monkeypatch.setattr(storage, "open", opened, raising=False)
+    patched.setattr(storage, "open", opened, raising=False)
     for name in ("fsync", "replace", "open"):
-        monkeypatch.setattr(storage.os, name, failing(getattr(os, name)))
-    try:
-        checkpoint.save(tmp_path, new)
-        failed = False
-    except OSError as error:
-        failed = error.errno == code
-    monkeypatch.undo()
-    loaded, _ = checkpoint.load_latest(tmp_path, weights_of, build)
-    assert same(loaded, old) or same(loaded, new)
-    assert failed == (failing.left <= 0)
-    assert failed or same(loaded, new)
-    assert [path.name for path in tmp_path.iterdir() if path.suffix == ".tmp"] == []
+        patched.setattr(storage.os, name, failing(getattr(os, name)))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="this system has no folders to flush")
+def test_a_save_is_on_the_disk_before_it_has_its_name(state, tmp_path, monkeypatch):
+    """Bytes, then names, then the folder."""
+    checkpoint.save(tmp_path, state)
+    calls = []
+
+    def spy(name):
+        real = getattr(os, name)
+
+        def call(*arguments):
+            shown = [argument for argument in arguments if not isinstance(argument, int)]
+            kinds = ["folder" if stat.S_ISDIR(os.fstat(n).st_mode) else "file"
+                     for n in arguments if isinstance(n, int)]  # fmt: skip
+            calls.append((name, *kinds, *(path.name for path in shown[1:])))
+            return real(*arguments)
+
+        return call
+
+    for name in ("fsync", "replace"):
+        monkeypatch.setattr(os, name, spy(name))
+    checkpoint.save(tmp_path, state)
+    assert calls == [
+        ("fsync", "file"),
+        ("replace", runs.PREVIOUS),
+        ("replace", runs.CHECKPOINT),
+        ("fsync", "folder"),
+    ]
+
+
+def test_a_damaged_checkpoint_never_replaces_a_good_one(tmp_path, capsys, monkeypatch):
+    """The first save after going back is killed between its two names."""
+    assert trained(*SMALL, "--epochs", 10, "--out", tmp_path) == 0
+    newest = tmp_path / runs.CHECKPOINT
+    newest.write_bytes(newest.read_bytes()[:-100])
+    real, kills = os.replace, []
+
+    def killed(one, other):
+        real(one, other)
+        if str(other).endswith(runs.PREVIOUS):
+            kills.append(other)
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            trained("--resume", tmp_path, "--epochs", 60, "--no-images")
+    assert kills
+    assert trained("--resume", tmp_path, "--epochs", 60, "--no-images") == 0
 
 
 LIMITED = (
@@ -440,6 +677,7 @@ FORGERIES = {
     "no number of epochs": _set("epochs", value="9"),
     "a generator's state too large": _set("generators", "game", "state", "state", value=2**128),
     "a generator's state no number": _set("generators", "game", "state", "inc", value=None),
+    "half a word too large": _set("generators", "game", "uinteger", value=2**40),
     "another generator": _set("generators", "replay", "bit_generator", value="MT19937"),
     "no generators": lambda header, arrays: header.pop("generators"),
     "a weight that is NaN": _array("weights/dense/bias", _with(0, np.nan)),
@@ -467,6 +705,39 @@ def test_forged_checkpoints(forgery, state, tmp_path):
     assert "\n" not in str(raised.value)
     assert len(str(raised.value)) < 1000
     assert [path.name for path in tmp_path.iterdir()] == [runs.CHECKPOINT]
+
+
+def test_a_checksum_that_does_not_fit(state, tmp_path):
+    """Every number is one that a run may have, and the archive is whole."""
+    checkpoint.save(tmp_path, state)
+    path = tmp_path / runs.CHECKPOINT
+    with np.load(path) as file:
+        arrays = dict(file)
+    arrays["weights/dense/bias"][0] += 1
+    storage.write_arrays(path, arrays)
+    with pytest.raises(ValueError, match="its checksum is not that of its contents"):
+        checkpoint.load(path, weights_of, build)
+
+
+def test_a_checkpoint_too_large_for_memory_falls_back(state, tmp_path):
+    checkpoint.save(tmp_path, state)
+    checkpoint.save(tmp_path, state)
+    rewritten(tmp_path / runs.CHECKPOINT, _set("settings", "capacity", value=10**18))
+    loaded, failures = checkpoint.load_latest(tmp_path, weights_of, build)
+    assert same(loaded, state)
+    assert len(failures) == 1
+
+
+def test_what_a_file_says_does_not_steer_the_terminal(state, tmp_path, capsys):
+    checkpoint.save(tmp_path, state)
+    for name in (runs.CHECKPOINT, runs.PREVIOUS):
+        path = tmp_path / name
+        shutil.copy(tmp_path / runs.CHECKPOINT, path) if name == runs.PREVIOUS else None
+        rewritten(path, _set("format", value="\x1b]0;title\x07" * 5000))
+    assert trained("--resume", tmp_path) == 2
+    errors = capsys.readouterr().err
+    assert errors.rstrip("\n").isprintable()
+    assert len(errors) < 2000
 
 
 @pytest.fixture(scope="module")

@@ -31,7 +31,8 @@ class MeanSquaredError:
         float
             The loss, in float64 whatever the dtype of the predictions.
         """
-        errors = np.subtract(predictions, targets, dtype=np.float64).reshape(-1)
+        with np.errstate(invalid="ignore"):  # infinity less infinity: the loss is NaN then
+            errors = np.subtract(predictions, targets, dtype=np.float64).reshape(-1)
         return float(errors @ errors) / errors.size
 
     def gradient(self, predictions, targets):

@@ -1,7 +1,6 @@
 """A network: layers in a row, all their weights in one array, and how they learn."""
 
 import copy
-import itertools
 import math
 import threading
 import weakref
@@ -14,7 +13,7 @@ from minidqn.nn import losses
 from minidqn.nn.kernels import SAMPLES, aligned, all_finite
 from minidqn.nn.layers import Layer
 from minidqn.nn.programs import Program, run
-from minidqn.nn.threads import Crew, available_cores
+from minidqn.nn.threads import MOST_THREADS, Crew, available_cores
 
 __all__ = ["Sequential"]
 
@@ -67,7 +66,9 @@ class Sequential:
 
     def __init__(self, layers=(), rng=None, threads=None):
         self._rng = generator(rng)
-        self.threads = available_cores() if threads is None else whole("threads", threads)
+        self.threads = (
+            available_cores() if threads is None else whole("threads", threads, most=MOST_THREADS)
+        )
         self._crew = Crew(self.threads)
         self._lock = threading.RLock()
         self._samples = None  # how many the last forward was for
@@ -420,26 +421,33 @@ class Sequential:
         Parameters
         ----------
         loss : float
-            The last learning step's. If it is finite, the weights are all there is
-            to look at.
+            The last learning step's. If it is finite, the weights and what the
+            optimizer remembers are all there is to look at.
 
         Returns
         -------
         str or None
-            Such as "the output of conv2d" or "dense/kernel", from the first layer
-            to the last; None if all numbers are finite.
+            Such as "the output of conv2d", "dense/kernel" or "the mean_square of
+            dense/kernel", from the first layer to the last; None if all numbers are
+            finite.
         """
         with self._lock:
-            if math.isfinite(loss) and all_finite(self.parameters):
+            state = {} if self.optimizer is None else self.optimizer.state()
+            if math.isfinite(loss) and all(map(all_finite, (self.parameters, *state.values()))):
                 return None
-            names = iter(self.named_weights().items())
+            first = 0
             for layer in self.layers:
                 y = getattr(layer, "y", None)
                 if y is not None and not np.isfinite(y[: self._samples]).all():
                     return f"the output of {layer.name}"
-                for name, weight in itertools.islice(names, len(layer.weight_shapes)):
-                    if not np.isfinite(weight).all():
-                        return name
+                for name, shape in layer.weight_shapes.items():
+                    part = slice(first, first + math.prod(shape))
+                    first = part.stop
+                    if not all_finite(self.parameters[part]):
+                        return f"{layer.name}/{name}"
+                    for kind, array in state.items():
+                        if not all_finite(array[part]):
+                            return f"the {kind} of {layer.name}/{name}"
         return None
 
     def astype(self, dtype):

@@ -23,6 +23,9 @@ from minidqn.nn.programs import (
 
 __all__ = ["Crew", "available_cores"]
 
+MOST_THREADS = 256
+"""Threads of a crew, at most: to start some thousands takes minutes."""
+
 
 def available_cores():
     """How many cores this process may use, as an int.
