@@ -76,7 +76,9 @@ def test_files_that_are_named_exist(page):
         assert (ROOT / path).exists(), path
 
 
-@pytest.mark.parametrize("name", ["step", "run", "parity", "scaling", "replay", "processors"])
+@pytest.mark.parametrize(
+    "name", ["step", "run", "parity", "scaling", "replay", "processors", "durability", "saves"]
+)
 def test_tables_are_what_the_benchmarks_wrote(name):
     page = (ROOT / "benchmarks/README.md").read_text(encoding="utf-8")
     written = (ROOT / f"benchmarks/results/{name}.md").read_text(encoding="utf-8")
