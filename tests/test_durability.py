@@ -304,6 +304,8 @@ def test_a_run_whose_lock_is_taken_away_ends(removed, tmp_path, capsys, monkeypa
     assert errors.count("\n") == 1
     assert (folder / runs.LOCK).read_text() == "1\n"
     assert not (folder / runs.WEIGHTS).exists()
+    if removed == "the folder":
+        assert {path.name for path in folder.iterdir()} == {"other", runs.LOCK}
 
 
 @pytest.mark.skipif(not hasattr(os, "O_NOFOLLOW"), reason="this system follows all links")
