@@ -16,7 +16,6 @@ Precipice*, for both.
 
 import collections
 import concurrent.futures
-import csv
 import multiprocessing
 
 import numpy as np
@@ -89,9 +88,8 @@ def bootstrap_interval(numbers, rng):
 def read():
     """The committed measurements: by (setting, value as text), then seed, a list of rows."""
     found = collections.defaultdict(lambda: collections.defaultdict(list))
-    with open(harness.RESULTS / "experiments.csv", encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            found[row["setting"], row["value"]][int(row["seed"])].append(row)
+    for row in harness.read_csv("experiments"):
+        found[row["setting"], row["value"]][int(row["seed"])].append(row)
     return found
 
 

@@ -295,6 +295,12 @@ def write_csv(name, rows):
         writer.writerows(rows)
 
 
+def read_csv(name):
+    """The rows of results/NAME.csv: a list of dicts of str."""
+    with open(RESULTS / f"{name}.csv", encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
 def write_table(name, rows):
     """Print rows as a Markdown table, and write it to results/NAME.md below the machine."""
     heads = list(rows[0])

@@ -17,3 +17,4 @@ def rng():
 def pytest_addoption(parser):
     parser.addoption("--kills", type=int, default=10, help="runs to kill in test_durability")
     parser.addoption("--fuzz", type=int, default=300, help="damaged files in test_durability")
+    parser.addoption("--slow", action="store_true", help="run the slow blocks of docs/ too")

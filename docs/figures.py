@@ -1,0 +1,345 @@
+"""The figures of the course, and the numbers behind them.
+
+    python docs/figures.py                # compute the numbers anew, and draw all figures
+    python docs/figures.py --check        # compute them anew, and compare with what is committed
+
+Each figure is a function that computes its numbers, and one that draws them. The
+numbers are in figures/numbers.json. What is computed without learning must come out
+again to the last digits that are kept; what was learned may differ, since another
+processor rounds differently and learning amplifies it, but not by more than the
+tolerance that stands beside it. Figures of benchmarks are drawn from the tables in
+benchmarks/results, whose own scripts make them.
+"""
+
+import argparse
+import functools
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))  # benchmarks is not installed
+
+from benchmarks import experiments, harness  # noqa: E402
+from minidqn import charts  # noqa: E402
+from minidqn.evaluate import q_table, wins  # noqa: E402
+from minidqn.exact import q_star  # noqa: E402
+from minidqn.fruit import draw as draw_frame  # noqa: E402
+from minidqn.nn import Conv2D, Dense, Flatten, Sequential, check_gradients, convolution  # noqa: E402
+from minidqn.runs import Settings  # noqa: E402
+from minidqn.train import q_network, training  # noqa: E402
+
+FIGURES = ROOT / "docs/figures"
+NUMBERS = FIGURES / "numbers.json"
+BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "0.55"
+SHADES = ("#000000", "#0072b2", "#009e73", "#e69f00", "#cc79a7")
+MARKS = ("o", "s", "^", "D", "v")
+FRAME = (4, 7, 2)
+"""Fruit row, fruit column and basket of the frame that is shown."""
+
+
+@functools.cache
+def trained():
+    """The network of the default run, and the records of the run."""
+    settings = Settings(eval_every=experiments.EVERY)
+    streams = settings.streams()
+    model = q_network(settings.grid_size, streams.weights, settings.learning_rate, threads=1)
+    return model, list(training(model, settings, streams))
+
+
+# Numbers: each function returns a dict of arrays.
+
+
+def exact_numbers():
+    """V* for three rows of the fruit."""
+    values = q_star(10, 0.8).max(axis=-1)
+    return {"value": values[[0, 4, 7]]}
+
+
+class _Unturned(Conv2D):
+    """A convolution whose author forgot to turn the kernel on the way back."""
+
+    def backward(self, g, wants_input_gradient=True):
+        super().backward(g, wants_input_gradient)
+        g = np.pad(self._through_relu(g), ((0, 0), (2, 2), (2, 2), (0, 0)))
+        return convolution.convolve(g, self.kernel.swapaxes(2, 3), np.zeros(self.x.shape[3]))
+
+
+class _Averaged(Dense):
+    """A dense layer that divides the gradient of its bias by the batch once more."""
+
+    def backward(self, g, wants_input_gradient=True):
+        dx = super().backward(g, wants_input_gradient)
+        self.bias_gradient /= len(g)
+        return dx
+
+
+class _Leaky(Dense):
+    """A dense layer that forgets its ReLU on the way back."""
+
+    def _through_relu(self, g):
+        return g
+
+
+def gradients_numbers():
+    """The largest relative error of each array's gradient, right and with three mistakes."""
+    found = {}
+    for name, convolution_type, dense_type in (
+        ("right", Conv2D, Dense),
+        ("kernel not turned", _Unturned, Dense),
+        ("bias averaged", Conv2D, _Averaged),
+        ("ReLU forgotten", Conv2D, _Leaky),
+    ):
+        rng = np.random.default_rng(0)
+        model = Sequential(rng=rng)
+        model.add(Conv2D(4, 3, activation="relu", input_shape=(1, 8, 8)))
+        model.add(convolution_type(4, 3, activation="relu"))
+        model.add(Flatten())
+        model.add(dense_type(10, activation="relu"))
+        model.add(Dense(3))
+        report = check_gradients(model, rng.random((4, 1, 8, 8)), rng)
+        found[name] = np.log10([max(check.error, 1e-12) for check in report.values()])
+    return found
+
+
+def epsilon_numbers():
+    """The length of a step of RMSprop over the learning rate, for gradients of any size."""
+    g = np.logspace(-8, 0, 81)
+    v, epsilon = g**2, 1e-7  # where the mean square settles
+    return {
+        "gradient": np.log10(g),
+        "outside": g / (np.sqrt(v) + epsilon),
+        "inside": g / np.sqrt(v + epsilon),
+    }
+
+
+def learned_numbers():
+    """What the default run comes to: wins, and the distance from Q* in each row."""
+    model, records = trained()
+    error = np.abs(q_table(model, 10) - q_star(10, 0.8))
+    return {
+        "wins": np.array([wins(model, 10).mean()]),
+        "error by row": error.mean(axis=(1, 2, 3)),
+        "q_error over epochs": np.array([r.q_error for r in records if r.wins is not None]),
+        "values": q_table(model, 10)[4].mean(axis=(0, 1)),
+    }
+
+
+COMPUTED = {
+    # name: function, absolute tolerance of --check
+    "exact": (exact_numbers, 1e-9),
+    "gradients": (gradients_numbers, None),
+    "epsilon": (epsilon_numbers, 1e-9),
+    "learned": (learned_numbers, 0.1),
+}
+
+
+# Pictures: each function takes all numbers.
+
+
+def new_figure(width, height, *grid, **options):
+    """A figure of so many pixels, and its axes."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width / 100, height / 100), dpi=100, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(*grid, **options)
+    for one in np.ravel(axes):
+        one.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def save(figure, name):
+    """Write a figure; nothing in the file tells when."""
+    figure.savefig(FIGURES / f"{name}.png", metadata={"Software": None})
+
+
+def draw_exact(numbers):
+    figure, axes = new_figure(1000, 330, 1, 3, sharey=True)
+    rows = ("first", "middle", "last")
+    for one, name, value in zip(axes, rows, np.array(numbers["exact"]["value"]), strict=True):
+        image = one.imshow(
+            value.T, origin="lower", vmin=-1, vmax=1, cmap="cividis", extent=(-0.5, 9.5, 0.5, 8.5)
+        )
+        one.set_title(f"V*, fruit in the {name} row")
+        one.set_xlabel("fruit's column")
+    axes[0].set_ylabel("basket's centre")
+    figure.colorbar(image, ax=axes, label="return", shrink=0.9)
+    save(figure, "exact")
+
+
+def draw_gradients(numbers):
+    figure, axes = new_figure(900, 300)
+    for place, errors in enumerate(numbers["gradients"].values()):
+        right = np.array(errors) < -6
+        spread = place + np.linspace(-0.15, 0.15, len(errors))
+        errors = np.array(errors)
+        axes.plot(
+            errors[right], spread[right], "o", color=BLUE, label="below" if place == 0 else None
+        )
+        axes.plot(errors[~right], spread[~right], "X", color=ORANGE, markersize=8)
+    axes.axvline(-6, color=GREY, linestyle="--")
+    axes.text(-5.9, 3.35, "a mistake", color=GREY)
+    axes.text(-6.1, 3.35, "rounding", color=GREY, ha="right")
+    axes.set_yticks(range(4), numbers["gradients"])
+    axes.set_ylim(3.6, -0.5)
+    axes.set_xlim(-12.2, 0.6)
+    axes.set_xticks(range(-12, 1, 2), [f"$10^{{{power}}}$" for power in range(-12, 1, 2)])
+    axes.set_xlabel("relative error of a gradient, one mark for each array of the network")
+    save(figure, "gradients")
+
+
+def draw_epsilon(numbers):
+    figure, axes = new_figure(800, 320)
+    g = 10 ** np.array(numbers["epsilon"]["gradient"])
+    axes.plot(g, numbers["epsilon"]["outside"], color=BLUE, label="outside: √v + ε")
+    axes.plot(
+        g, numbers["epsilon"]["inside"], color=ORANGE, linestyle="--", label="inside: √(v + ε)"
+    )
+    axes.set_xscale("log")
+    axes.set_xlabel("size of the gradient")
+    axes.set_ylabel("step, in learning rates")
+    axes.set_ylim(0, 1.08)
+    axes.grid(alpha=0.25)
+    axes.legend(title="ε = 0.0000001", frameon=False, loc="center right")
+    save(figure, "epsilon")
+
+
+def draw_rows(numbers):
+    figure, axes = new_figure(700, 300)
+    errors = numbers["learned"]["error by row"]
+    axes.bar(range(len(errors)), errors, color=BLUE)
+    axes.set_xticks(range(len(errors)))
+    axes.set_xlabel("row of the fruit: 0 at the start, 7 before the last action")
+    axes.set_ylabel("mean |Q - Q*|")
+    save(figure, "rows")
+
+
+def draw_run(numbers):
+    """Learned against exact, and the feature maps: the charts that every run has."""
+    model, _ = trained()
+    charts.save_values(FIGURES / "values.png", q_table(model, 10), q_star(10, 0.8))
+    frame = draw_frame(10, *FRAME)
+    outputs = model.layer_outputs(frame[np.newaxis])
+    maps = [(name, outputs[name][0]) for name in ("conv2d", "conv2d_1")]
+    charts.save_feature_maps(FIGURES / "features.png", frame, maps)
+
+
+def draw_roofline(numbers):
+    found = {row["what"]: row for row in harness.read_csv("roof")}
+    peak = float(found["sgemm"]["GFLOP/s"])
+    figure, axes = new_figure(900, 480)
+    intensity = np.logspace(-1, 2.2, 200)
+    for name, look in (("cache", "-"), ("memory", "--")):
+        slope = float(found[f"copy, {name}"]["GB/s"])
+        roof = np.minimum(peak, slope * intensity)
+        axes.plot(intensity, roof, look, color=GREY, label=f"{name}: {slope:.0f} GB/s")
+    points = [row for row in found.values() if row["FLOP a byte"]]
+    for row, mark, colour in zip(points, "osD^vPX", (*SHADES, BLUE, ORANGE), strict=True):
+        place = float(row["FLOP a byte"]), float(row["GFLOP/s"])
+        axes.plot(*place, mark, color=colour, markersize=9, linestyle="", label=row["what"])
+    axes.axhline(peak, color=GREY, linewidth=1, linestyle=":")
+    axes.text(0.11, peak * 1.06, f"matrix product: {peak:.0f} GFLOP/s", color="0.35")
+    axes.set(xscale="log", yscale="log", xlabel="operations per byte", ylabel="GFLOP/s")
+    axes.set_xlim(0.1, 150)
+    axes.set_ylim(1, peak * 1.7)
+    axes.grid(alpha=0.25, which="both")
+    axes.legend(frameon=False, loc="lower right")
+    save(figure, "roofline")
+
+
+def draw_experiments(numbers):
+    found = experiments.read()
+    for setting, values in experiments.SWEEPS.items():
+        figure, (curves, last) = new_figure(1000, 340, 1, 2, width_ratios=(2, 1))
+        rng = np.random.default_rng(0)
+        for place, (value, colour, mark) in enumerate(zip(values, SHADES, MARKS, strict=False)):
+            seeds = found[setting, str(value)].values()
+            epochs = [int(row["epoch"]) for row in next(iter(seeds))]
+            wins_of = np.array([[float(row["wins"]) for row in rows] for rows in seeds])
+            means = experiments.interquartile_mean(wins_of.T)
+            bounds = np.array([experiments.bootstrap_interval(each, rng) for each in wins_of.T])
+            curves.plot(epochs, means, f"{mark}-", color=colour, markersize=4, label=f"{value:,}")
+            curves.fill_between(epochs, *bounds.T, color=colour, alpha=0.12, linewidth=0)
+            errors = np.array([float(rows[-1]["q_error"]) for rows in seeds])
+            mean = experiments.interquartile_mean(errors)
+            low, high = experiments.bootstrap_interval(errors, rng)
+            reach = [[max(mean - low, 0)], [max(high - mean, 0)]]
+            last.errorbar(place, mean, reach, fmt=mark, color=colour, capsize=4)
+        name = setting.replace("_", " ")
+        curves.set(xlabel="game", ylabel="share of starts won", ylim=(0, 1.03))
+        curves.legend(title=name, frameon=False, loc="lower right", ncols=2)
+        curves.grid(alpha=0.25)
+        last.set(xlabel=name, ylabel="mean |Q - Q*| at the end", xlim=(-0.5, len(values) - 0.5))
+        last.set_ylim(bottom=0)
+        last.set_xticks(range(len(values)), [f"{value:,}" for value in values])
+        last.grid(alpha=0.25)
+        save(figure, f"experiment-{setting.replace('_', '-')}")
+
+
+DRAWN = (
+    draw_exact, draw_gradients, draw_epsilon, draw_rows, draw_run, draw_roofline, draw_experiments,
+)  # fmt: skip
+
+
+def computed():
+    """All numbers, as they go into the file."""
+    return {
+        name: {key: np.round(value, 12).tolist() for key, value in numbers().items()}
+        for name, (numbers, _) in COMPUTED.items()
+    }
+
+
+def differences(committed):
+    """What no longer comes out, a line for each."""
+    found = computed()
+    for name, (_, tolerance) in COMPUTED.items():
+        if list(committed.get(name, ())) != list(found[name]):
+            yield f"{name}: other numbers than those that are committed"
+            continue
+        for key, value in found[name].items():
+            was, now = np.array(committed[name][key]), np.array(value)
+            if was.shape != now.shape:
+                yield f"{name}, {key}: {now.shape} numbers instead of {was.shape}"
+            elif tolerance is None:  # which side of a millionth an error is on
+                if ((was < -6) != (now < -6)).any():
+                    yield f"{name}, {key}: a gradient is right that was wrong, or wrong now"
+            elif abs(was - now).max() > tolerance:
+                yield f"{name}, {key}: differs by {abs(was - now).max():.3g}"
+    run = experiments.read()["epsilon", "0.8"][0]
+    was = np.array([float(row["q_error"]) for row in run])
+    now = np.array(found["learned"]["q_error over epochs"])
+    if was.shape != now.shape or abs(was - now).max() > 0.1:
+        yield "benchmarks/results/experiments.csv: the default run with seed 0 comes out otherwise"
+    for name in pictures():
+        if not (FIGURES / name).is_file():
+            yield f"figures/{name}: is not there"
+
+
+def pictures():
+    """The names of all pictures."""
+    names = ["exact", "gradients", "epsilon", "rows", "values", "features", "roofline"]
+    names += [f"experiment-{setting.replace('_', '-')}" for setting in experiments.SWEEPS]
+    return [f"{name}.png" for name in names]
+
+
+def main():
+    parser = argparse.ArgumentParser(description="The figures of the course.")
+    parser.add_argument("--check", action="store_true", help="compare with what is committed")
+    if parser.parse_args().check:
+        lines = list(differences(json.loads(NUMBERS.read_text(encoding="utf-8"))))
+        print("\n".join(lines) or "all numbers come out")
+        return 1 if lines else 0
+    FIGURES.mkdir(exist_ok=True)
+    numbers = computed()
+    NUMBERS.write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
+    for picture in DRAWN:
+        picture(numbers)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

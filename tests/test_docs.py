@@ -1,0 +1,213 @@
+"""What the pages show is what happens: blocks are run, names and links exist.
+
+A block that begins with
+
+    ```python           is run, in order, and prints what is shown: a session (>>>) within
+                        itself, a plain block in a ```text block that follows it;
+    ```python slow      is run with --slow only, as .ci/run does;
+    ```python of FILE:NAME    is quoted: its lines stand in the source of that name.
+"""
+
+import ast
+import contextlib
+import doctest
+import io
+import itertools
+import re
+import textwrap
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", ROOT / "benchmarks/README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+CHAPTERS = sorted((ROOT / "docs").glob("[0-9]-*.md"))
+every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+
+
+def blocks(page):
+    """The fenced blocks of a page: line, what follows the backticks, text."""
+    text = page.read_text(encoding="utf-8")
+    for match in re.finditer(r"^```(.*)\n((?:.*\n)*?)```$", text, re.MULTILINE):
+        yield text[: match.start()].count("\n") + 2, match[1].strip(), match[2]
+
+
+def run_blocks(page, slow):
+    """Run a page's Python blocks as a reader would, one after the other."""
+    names = {"__name__": "__main__"}
+    found = list(blocks(page))
+    runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
+    for (line, kind, source), after in itertools.zip_longest(found, found[1:]):
+        if kind not in ("python", "python slow") or (kind == "python slow" and not slow):
+            continue
+        if ">>>" in source:
+            session = doctest.DocTestParser().get_doctest(source, names, page.name, str(page), line)
+            assert runner.run(session, clear_globs=False).failed == 0
+            names = session.globs
+            continue
+        printed = io.StringIO()
+        code = compile("\n" * (line - 1) + source, str(page), "exec")
+        with contextlib.redirect_stdout(printed):
+            exec(code, names)
+        if after is not None and after[1] == "text":
+            assert printed.getvalue() == after[2]
+
+
+@every_page
+def test_blocks(page, request):
+    if page.name == "README.md" and page.parent == ROOT:
+        pytest.skip("its loop takes a while, and is run by test_readme.py in small")
+    run_blocks(page, request.config.getoption("--slow"))
+
+
+def named(tree, path):
+    """The part of a module that a dotted name stands for."""
+    for name in path.split("."):
+        for node in ast.iter_child_nodes(tree):
+            targets = getattr(node, "targets", [getattr(node, "target", None)])
+            names = {getattr(target, "id", None) for target in targets}
+            if getattr(node, "name", None) == name or name in names:
+                tree = node
+                break
+        else:
+            return None
+    return tree
+
+
+def part(reference):
+    """The source of what ``minidqn/file.py:Class.method`` names."""
+    file, name = reference.split(":")
+    source = (ROOT / file).read_text(encoding="utf-8")
+    node = named(ast.parse(source), name)
+    assert node is not None, f"{reference} does not exist"
+    return textwrap.dedent(" " * node.col_offset + ast.get_source_segment(source, node))
+
+
+@every_page
+def test_quotes_stand_in_the_code(page):
+    for line, kind, text in blocks(page):
+        if kind.startswith("python of "):
+            source = [row.strip() for row in part(kind.removeprefix("python of ")).splitlines()]
+            quoted = [row.strip() for row in text.splitlines()]
+            joined = "\n".join(source)
+            assert "\n".join(quoted) in joined, f"{page.name}, line {line}"
+
+
+@every_page
+def test_names_of_code_exist(page):
+    text = page.read_text(encoding="utf-8")
+    for reference in re.findall(r"`((?:minidqn|tests|benchmarks|docs)/[\w/.-]+\.py:[\w.]+)`", text):
+        part(reference)
+
+
+def anchors(page):
+    """What a code host makes of a page's headings."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.S | re.M)
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@every_page
+def test_links_lead_somewhere(page):
+    text = page.read_text(encoding="utf-8")
+    links = re.findall(r"\]\((?!https?:)([^)]+)\)", text)
+    assert links
+    for link in links:
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path) if path else page
+        assert target.exists(), link
+        if anchor:
+            assert anchor in anchors(target), link
+    for path in re.findall(r"`((?:minidqn|tests|benchmarks|docs)/[\w/.-]*)`", text):
+        assert (ROOT / path).exists(), path
+
+
+@every_page
+def test_nothing_is_left_to_fill_in(page):
+    assert not re.findall(r"^[A-Z]{4,}$", page.read_text(encoding="utf-8"), re.MULTILINE)
+
+
+TABLES = {
+    "benchmarks/README.md": (
+        "step", "run", "parity", "scaling", "replay", "processors", "durability", "saves",
+    ),
+    "docs/7-fast.md": ("ladder", "roof"),
+    "docs/8-experiments.md": ("experiments",),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("page", "name"), [(page, name) for page, names in TABLES.items() for name in names]
+)
+def test_tables_are_what_the_benchmarks_wrote(page, name):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    written = (ROOT / f"benchmarks/results/{name}.md").read_text(encoding="utf-8")
+    assert written.split("\n\n")[1].strip() in text
+    assert all(line in text for line in written.splitlines()[:2])
+
+
+@pytest.mark.parametrize("page", CHAPTERS, ids=lambda page: page.name)
+def test_a_chapter_is_whole(page):
+    """What one will be able to do; three questions; their answers, folded away."""
+    text = page.read_text(encoding="utf-8")
+    number = page.name[0]
+    assert re.match(rf"# {number}\. .+\n\n\*\w+ minutes?\. Afterwards you can ", text)
+    prose = [
+        line for line in text.splitlines() if not line.startswith(("|", "![")) and "\\" not in line
+    ]
+    assert max(map(len, prose)) <= 110
+    questions, answers = text.split("## Questions\n")[1].split(
+        "<details><summary>Answers</summary>"
+    )
+    for half in (questions, answers):
+        assert re.findall(r"^(\d)\. ", half, re.MULTILINE) == ["1", "2", "3"]
+    assert "</details>" in answers
+    assert "](exercises/README.md)" in text or number in "78"
+
+
+def test_the_index_lists_every_chapter():
+    index = (ROOT / "docs/README.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| \d \| \[.*\]\((\d-[\w-]+\.md)\)", index, re.M) == [
+        page.name for page in CHAPTERS
+    ]
+
+
+GLOSSARY = re.compile(r"^\| (\$.+?\$) \| (.+?) \| (.+?) \| (.+?) \|$", re.MULTILINE)
+
+
+def test_the_glossary():
+    """Every symbol's name is a name in the code that the row points to."""
+    text = (ROOT / "docs/glossary.md").read_text(encoding="utf-8")
+    rows = GLOSSARY.findall(text)
+    assert len(rows) > 20
+    for symbol, names, _, places in rows:
+        references = re.findall(r"`([\w/]+\.py:[\w.]+)`", places)
+        assert references, symbol
+        found = set()
+        for reference in references:
+            tree = ast.parse(part(reference))
+            found |= {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+            found |= {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
+            found |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+        for name in re.findall(r"`([^`]+)`", names):
+            assert name in found, f"{symbol}: {name} is not in {references}"
+
+
+def symbols(page):
+    """The letters of a page's formulas."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.S | re.M)
+    found = set()
+    for formula in re.findall(r"\$\$(.+?)\$\$|\$(.+?)\$", text, re.DOTALL):
+        inside = "".join(formula)
+        inside = re.sub(
+            r"\\(?:text|operatorname|mathrm)\{[^}]*\}|\\begin\{\w+\}|\\end\{\w+\}", " ", inside
+        )
+        found |= set(re.findall(r"\\(?:epsilon|eta|rho|gamma|delta|varepsilon|pi|theta)\b", inside))
+        found |= set(re.findall(r"(?<![A-Za-z\\])[A-Za-z](?![A-Za-z])", inside))
+    return found
+
+
+@pytest.mark.parametrize("page", CHAPTERS, ids=lambda page: page.name)
+def test_every_symbol_is_in_the_glossary(page):
+    listed = symbols(ROOT / "docs/glossary.md")
+    assert symbols(page) <= listed, sorted(symbols(page) - listed)
