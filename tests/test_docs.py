@@ -55,8 +55,6 @@ def run_blocks(page, slow):
 
 @every_page
 def test_blocks(page, request):
-    if page.name == "README.md" and page.parent == ROOT:
-        pytest.skip("its loop takes a while, and is run by test_readme.py in small")
     run_blocks(page, request.config.getoption("--slow"))
 
 
