@@ -191,6 +191,12 @@ def test_the_glossary():
             assert name in found, f"{symbol}: {name} is not in {references}"
 
 
+GREEK = (
+    "alpha|beta|gamma|delta|epsilon|varepsilon|zeta|eta|theta|iota|kappa|lambda|mu|nu|xi|pi|rho|"
+    "sigma|tau|upsilon|phi|varphi|chi|psi|omega|Gamma|Delta|Theta|Lambda|Xi|Pi|Phi|Psi|Omega"
+)
+
+
 def symbols(page):
     """The letters of a page's formulas."""
     text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.S | re.M)
@@ -200,7 +206,7 @@ def symbols(page):
         inside = re.sub(
             r"\\(?:text|operatorname|mathrm)\{[^}]*\}|\\begin\{\w+\}|\\end\{\w+\}", " ", inside
         )
-        found |= set(re.findall(r"\\(?:epsilon|eta|rho|gamma|delta|varepsilon|pi|theta)\b", inside))
+        found |= set(re.findall(rf"\\(?:{GREEK})\b", inside))
         found |= set(re.findall(r"(?<![A-Za-z\\])[A-Za-z](?![A-Za-z])", inside))
     return found
 
