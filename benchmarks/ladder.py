@@ -194,7 +194,7 @@ def report(arguments):
                 "ms a sample, min": f"{1e3 * taken['min'] / images:.4g}",
                 "median": f"{1e3 * taken['median'] / images:.4g}",
                 "GFLOP/s": f"{speed / 1e9:.3g}",
-                "of sgemm": f"{speed / peak:.2%}" if speed < peak / 100 else f"{speed / peak:.0%}",
+                "of sgemm": f"{100 * speed / peak:.2g}%" if speed < peak else f"{speed / peak:.0%}",
             }
         )
     harness.write_csv("ladder", rows)
