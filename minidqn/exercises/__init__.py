@@ -1,0 +1,5 @@
+"""The exercises of the course: their blanks are copied, answers to them are checked.
+
+The blanks themselves are in ``docs/exercises``, in an installed package beside
+these modules. ``python -m minidqn.exercises`` is the command.
+"""
