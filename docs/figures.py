@@ -242,12 +242,12 @@ def draw_roofline(numbers):
         place = float(row["FLOP a byte"]), float(row["GFLOP/s"])
         axes.plot(*place, mark, color=colour, markersize=9, linestyle="", label=row["what"])
     axes.axhline(peak, color=GREY, linewidth=1, linestyle=":")
-    axes.text(0.11, peak * 1.06, f"matrix product: {peak:.0f} GFLOP/s", color="0.35")
+    axes.text(0.22, peak * 1.06, f"matrix product: {peak:.0f} GFLOP/s", color="0.35")
     axes.set(xscale="log", yscale="log", xlabel="operations per byte", ylabel="GFLOP/s")
-    axes.set_xlim(0.1, 150)
-    axes.set_ylim(1, peak * 1.7)
+    axes.set_xlim(0.2, 100)
+    axes.set_ylim(8, peak * 1.7)
     axes.grid(alpha=0.25, which="both")
-    axes.legend(frameon=False, loc="lower right")
+    axes.legend(frameon=False, loc="lower right", ncols=2)
     save(figure, "roofline")
 
 
@@ -270,7 +270,7 @@ def draw_experiments(numbers):
             reach = [[max(mean - low, 0)], [max(high - mean, 0)]]
             last.errorbar(place, mean, reach, fmt=mark, color=colour, capsize=4)
         name = setting.replace("_", " ")
-        curves.set(xlabel="game", ylabel="share of starts won", ylim=(0, 1.03))
+        curves.set(xlabel="game", ylabel="share of starts won", ylim=(0.2, 1.03))
         curves.legend(title=name, frameon=False, loc="lower right", ncols=2)
         curves.grid(alpha=0.25)
         last.set(xlabel=name, ylabel="mean |Q - Q*| at the end", xlim=(-0.5, len(values) - 0.5))
