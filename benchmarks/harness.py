@@ -36,7 +36,83 @@ learns too; once only if it takes so many seconds."""
 GENERATOR = np.random.default_rng(0)
 
 
-class MiniDQN:
+class Contestant:
+    """What every version is asked for; the same job, whatever computes it."""
+
+    def learn(self, batch):
+        """One learning step on a batch of experiences.
+
+        Parameters
+        ----------
+        batch : minidqn.replay.Batch
+            Experiences, at least one.
+
+        Returns
+        -------
+        float
+            The loss before the update.
+        """
+        raise NotImplementedError
+
+    def predict(self, states):
+        """Q(S, a) of any number of states.
+
+        Parameters
+        ----------
+        states : ndarray [shape=(N, 1, G, G)]
+            Frames.
+
+        Returns
+        -------
+        ndarray [shape=(N, 3)]
+            A new array, in the dtype of the weights.
+        """
+        raise NotImplementedError
+
+    def act(self, state):
+        """The best known action.
+
+        Parameters
+        ----------
+        state : ndarray [shape=(1, G, G)]
+            One frame.
+
+        Returns
+        -------
+        int
+            -1, 0 or 1.
+        """
+        raise NotImplementedError
+
+    def train_on_batch(self, states, targets):
+        """One update towards given targets.
+
+        Parameters
+        ----------
+        states : ndarray [shape=(N, 1, G, G)]
+            Frames.
+        targets : ndarray [shape=(N, 3)]
+            What the network should have said.
+
+        Returns
+        -------
+        float
+            The mean squared error before the update.
+        """
+        raise NotImplementedError
+
+    def get_weights(self):
+        """Copies of all weights.
+
+        Returns
+        -------
+        list of ndarray
+            [kernel, bias, kernel, bias, ...], shaped and laid out as minidqn's.
+        """
+        raise NotImplementedError
+
+
+class MiniDQN(Contestant):
     """This package, behind the contestants' interface."""
 
     name = "minidqn"
@@ -51,13 +127,11 @@ class MiniDQN:
         self.get_weights = self.model.get_weights
 
     def learn(self, batch):
-        """One learning step; its loss."""
         from minidqn.qlearning import learn
 
         return learn(self.model, batch, self.gamma)
 
     def act(self, state):
-        """The greedy action for one frame."""
         from minidqn.qlearning import epsilon_greedy
 
         return epsilon_greedy(self.model, state, 0, GENERATOR)

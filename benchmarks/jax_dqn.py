@@ -6,12 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from benchmarks.harness import Contestant
 from minidqn.fruit import ACTIONS
 
 __all__ = ["JaxDQN"]
 
 
-class JaxDQN:
+class JaxDQN(Contestant):
     """Deep Q-learning in plain JAX, RMSprop by hand with epsilon outside the root.
 
     A learning step is one compiled function from a batch, the parameters and the
@@ -59,18 +60,6 @@ class JaxDQN:
         self._forward, self._greedy = jax.jit(_forward), jax.jit(_greedy)
 
     def learn(self, batch):
-        """One learning step on a batch of experiences.
-
-        Parameters
-        ----------
-        batch : minidqn.replay.Batch
-            Experiences, at least one.
-
-        Returns
-        -------
-        float
-            The loss before the update.
-        """
         self.parameters, self.mean_squares, loss = self._learn(
             self.parameters,
             self.mean_squares,
@@ -82,63 +71,18 @@ class JaxDQN:
         return float(loss)
 
     def predict(self, states):
-        """Q(S, a) of any number of states.
-
-        Parameters
-        ----------
-        states : ndarray [shape=(N, 1, G, G)]
-            Frames; every new N compiles.
-
-        Returns
-        -------
-        ndarray [shape=(N, 3)]
-            A new array, in the dtype of the weights.
-        """
         return np.array(self._forward(self.parameters, states))
 
     def act(self, state):
-        """The best known action.
-
-        Parameters
-        ----------
-        state : ndarray [shape=(1, G, G)]
-            One frame.
-
-        Returns
-        -------
-        int
-            -1, 0 or 1.
-        """
         return int(self._greedy(self.parameters, state))
 
     def train_on_batch(self, states, targets):
-        """One update towards given targets.
-
-        Parameters
-        ----------
-        states : ndarray [shape=(N, 1, G, G)]
-            Frames.
-        targets : ndarray [shape=(N, 3)]
-            What the network should have said.
-
-        Returns
-        -------
-        float
-            The mean squared error before the update.
-        """
         self.parameters, self.mean_squares, loss = self._train(
             self.parameters, self.mean_squares, states, targets
         )
         return float(loss)
 
     def get_weights(self):
-        """Copies of all weights.
-
-        Returns
-        -------
-        list of ndarray
-            [kernel, bias, kernel, bias, ...], shaped and laid out as minidqn's.
-        """
         return [np.array(parameter) for parameter in self.parameters]
 
 

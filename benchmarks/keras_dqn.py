@@ -3,12 +3,13 @@
 import keras
 import numpy as np
 
+from benchmarks.harness import Contestant
 from minidqn.qlearning import greedy, td_targets
 
 __all__ = ["KerasDQN"]
 
 
-class KerasDQN:
+class KerasDQN(Contestant):
     """Deep Q-learning in Keras 3, on the backend that KERAS_BACKEND names (torch or jax).
 
     The network is compiled as Keras does by default: JAX compiles its steps, and
@@ -55,18 +56,6 @@ class KerasDQN:
         self.model.set_weights([weight.copy() for weight in weights])
 
     def learn(self, batch):
-        """One learning step on a batch of experiences.
-
-        Parameters
-        ----------
-        batch : minidqn.replay.Batch
-            Experiences, at least one.
-
-        Returns
-        -------
-        float
-            The loss before the update.
-        """
         both = self.model.predict_on_batch(
             _channels_last(np.concatenate([batch.states, batch.next_states]))
         )
@@ -75,60 +64,15 @@ class KerasDQN:
         return self.train_on_batch(batch.states, targets)
 
     def predict(self, states):
-        """Q(S, a) of any number of states.
-
-        Parameters
-        ----------
-        states : ndarray [shape=(N, 1, G, G)]
-            Frames; with JAX every new N compiles.
-
-        Returns
-        -------
-        ndarray [shape=(N, 3)]
-            A new array, float32.
-        """
         return np.array(self.model.predict_on_batch(_channels_last(states)))
 
     def act(self, state):
-        """The best known action.
-
-        Parameters
-        ----------
-        state : ndarray [shape=(1, G, G)]
-            One frame.
-
-        Returns
-        -------
-        int
-            -1, 0 or 1.
-        """
         return int(greedy(self.model.predict_on_batch(_channels_last(state[np.newaxis])))[0])
 
     def train_on_batch(self, states, targets):
-        """One update towards given targets.
-
-        Parameters
-        ----------
-        states : ndarray [shape=(N, 1, G, G)]
-            Frames.
-        targets : ndarray [shape=(N, 3)]
-            What the network should have said.
-
-        Returns
-        -------
-        float
-            The mean squared error before the update.
-        """
         return float(self.model.train_on_batch(_channels_last(states), targets))
 
     def get_weights(self):
-        """Copies of all weights.
-
-        Returns
-        -------
-        list of ndarray
-            [kernel, bias, kernel, bias, ...], shaped and laid out as minidqn's.
-        """
         return [np.array(weight) for weight in self.model.get_weights()]
 
 

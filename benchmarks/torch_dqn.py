@@ -6,6 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from benchmarks.harness import Contestant
 from minidqn.fruit import ACTIONS
 
 __all__ = ["MODES", "TorchDQN"]
@@ -17,7 +18,7 @@ MODES = ("eager", "channels-last", "compile")
 """How a network computes; see `TorchDQN`."""
 
 
-class TorchDQN:
+class TorchDQN(Contestant):
     """Deep Q-learning in PyTorch, on the CPU.
 
     The rule of the steps is PyTorch's own RMSprop, epsilon outside the root as in
@@ -108,18 +109,6 @@ class TorchDQN:
             self._greedy = torch.jit.trace(_Greedy(self.network), frame)
 
     def learn(self, batch):
-        """One learning step on a batch of experiences.
-
-        Parameters
-        ----------
-        batch : minidqn.replay.Batch
-            Experiences, at least one.
-
-        Returns
-        -------
-        float
-            The loss before the update.
-        """
         loss = self._td_loss(
             self._tensor(batch.states),
             torch.from_numpy(batch.actions),
@@ -157,63 +146,18 @@ class TorchDQN:
         return loss.item()
 
     def predict(self, states):
-        """Q(S, a) of any number of states.
-
-        Parameters
-        ----------
-        states : ndarray [shape=(N, 1, G, G)]
-            Frames.
-
-        Returns
-        -------
-        ndarray [shape=(N, 3)]
-            A new array, in the dtype of the weights.
-        """
         with torch.inference_mode():
             return self.network(self._tensor(states)).numpy()
 
     def act(self, state):
-        """The best known action.
-
-        Parameters
-        ----------
-        state : ndarray [shape=(1, G, G)]
-            One frame.
-
-        Returns
-        -------
-        int
-            -1, 0 or 1.
-        """
         with torch.inference_mode():
             return self._greedy(self._tensor(state)).item() + ACTIONS[0]
 
     def train_on_batch(self, states, targets):
-        """One update towards given targets.
-
-        Parameters
-        ----------
-        states : ndarray [shape=(N, 1, G, G)]
-            Frames.
-        targets : ndarray [shape=(N, 3)]
-            What the network should have said.
-
-        Returns
-        -------
-        float
-            The mean squared error before the update.
-        """
         outputs = self.network(self._tensor(states))
         return self._descend(functional.mse_loss(outputs, self._tensor(targets)))
 
     def get_weights(self):
-        """Copies of all weights.
-
-        Returns
-        -------
-        list of ndarray
-            [kernel, bias, kernel, bias, ...], shaped and laid out as minidqn's.
-        """
         return self._from_torch([p.detach().numpy() for p in self.network.parameters()])
 
     def _tensor(self, array):
