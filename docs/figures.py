@@ -175,12 +175,14 @@ def draw_gradients(numbers):
     figure, axes = new_figure(900, 300)
     for place, errors in enumerate(numbers["gradients"].values()):
         right = np.array(errors) < -6
-        spread = place + np.linspace(-0.15, 0.15, len(errors))
+        spread = place + np.linspace(-0.28, 0.28, len(errors))
         errors = np.array(errors)
         axes.plot(
             errors[right], spread[right], "o", color=BLUE, label="below" if place == 0 else None
         )
-        axes.plot(errors[~right], spread[~right], "X", color=ORANGE, markersize=8)
+        axes.plot(
+            errors[~right], spread[~right], "x", color=ORANGE, markersize=7, markeredgewidth=2
+        )
     axes.axvline(-6, color=GREY, linestyle="--")
     axes.text(-5.9, 3.35, "a mistake", color=GREY)
     axes.text(-6.1, 3.35, "rounding", color=GREY, ha="right")
@@ -240,7 +242,8 @@ def draw_roofline(numbers):
     points = [row for row in found.values() if row["FLOP a byte"]]
     for row, mark, colour in zip(points, "osD^vPX", (*SHADES, BLUE, ORANGE), strict=True):
         place = float(row["FLOP a byte"]), float(row["GFLOP/s"])
-        axes.plot(*place, mark, color=colour, markersize=9, linestyle="", label=row["what"])
+        look = {"markersize": 10, "fillstyle": "none", "markeredgewidth": 2, "linestyle": ""}
+        axes.plot(*place, mark, color=colour, label=row["what"], **look)
     axes.axhline(peak, color=GREY, linewidth=1, linestyle=":")
     axes.text(0.22, peak * 1.06, f"matrix product: {peak:.0f} GFLOP/s", color="0.35")
     axes.set(xscale="log", yscale="log", xlabel="operations per byte", ylabel="GFLOP/s")
@@ -254,24 +257,25 @@ def draw_roofline(numbers):
 def draw_experiments(numbers):
     found = experiments.read()
     for setting, values in experiments.SWEEPS.items():
-        figure, (curves, last) = new_figure(1000, 340, 1, 2, width_ratios=(2, 1))
-        rng = np.random.default_rng(0)
+        figure, (curves, last) = new_figure(1000, 380, 1, 2, width_ratios=(2, 1))
         for place, (value, colour, mark) in enumerate(zip(values, SHADES, MARKS, strict=False)):
             seeds = found[setting, str(value)].values()
             epochs = [int(row["epoch"]) for row in next(iter(seeds))]
             wins_of = np.array([[float(row["wins"]) for row in rows] for rows in seeds])
             means = experiments.interquartile_mean(wins_of.T)
-            bounds = np.array([experiments.bootstrap_interval(each, rng) for each in wins_of.T])
+            bounds = np.array([experiments.bootstrap_interval(each) for each in wins_of.T])
             curves.plot(epochs, means, f"{mark}-", color=colour, markersize=4, label=f"{value:,}")
             curves.fill_between(epochs, *bounds.T, color=colour, alpha=0.12, linewidth=0)
             errors = np.array([float(rows[-1]["q_error"]) for rows in seeds])
             mean = experiments.interquartile_mean(errors)
-            low, high = experiments.bootstrap_interval(errors, rng)
+            low, high = experiments.bootstrap_interval(errors)
             reach = [[max(mean - low, 0)], [max(high - mean, 0)]]
             last.errorbar(place, mean, reach, fmt=mark, color=colour, capsize=4)
         name = setting.replace("_", " ")
         curves.set(xlabel="game", ylabel="share of starts won", ylim=(0.2, 1.03))
-        curves.legend(title=name, frameon=False, loc="lower right", ncols=2)
+        curves.legend(
+            title=name, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=5
+        )
         curves.grid(alpha=0.25)
         last.set(xlabel=name, ylabel="mean |Q - Q*| at the end", xlim=(-0.5, len(values) - 0.5))
         last.set_ylim(bottom=0)
