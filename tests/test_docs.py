@@ -11,6 +11,7 @@ A block that begins with
 import ast
 import contextlib
 import doctest
+import importlib.util
 import io
 import itertools
 import re
@@ -19,7 +20,10 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import experiments, harness
+
 ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "benchmarks/results"
 PAGES = [ROOT / "README.md", ROOT / "benchmarks/README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 CHAPTERS = sorted((ROOT / "docs").glob("[0-9]-*.md"))
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -85,10 +89,41 @@ def part(reference):
 def test_quotes_stand_in_the_code(page):
     for line, kind, text in blocks(page):
         if kind.startswith("python of "):
-            source = [row.strip() for row in part(kind.removeprefix("python of ")).splitlines()]
-            quoted = [row.strip() for row in text.splitlines()]
-            joined = "\n".join(source)
-            assert "\n".join(quoted) in joined, f"{page.name}, line {line}"
+            source = part(kind.removeprefix("python of ")).splitlines()
+            quoted = text.splitlines()
+            windows = (
+                textwrap.dedent("\n".join(source[first : first + len(quoted)]))
+                for first in range(len(source))
+            )
+            assert "\n".join(quoted) in windows, f"{page.name}, line {line}"
+
+
+@every_page
+def test_every_block_is_of_a_kind_that_is_checked(page):
+    for line, kind, text in blocks(page):
+        assert kind in ("python", "python slow", "text") or kind.startswith("python of "), line
+        assert kind.startswith("python") or ">>>" not in text, line
+    outside = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.S | re.M)
+    assert ">>>" not in outside
+    # A line that happens to begin with a number becomes a list of its own.
+    for before, number in re.findall(r"^(.*)\n(\d+)\. ", outside, re.MULTILINE):
+        assert number != "1" or before == "", before
+
+
+@every_page
+def test_commands_exist(page):
+    """Every ``python -m`` is a module, and every flag is one of a command's."""
+    text = page.read_text(encoding="utf-8")
+    for module in re.findall(r"python -m ((?:minidqn|benchmarks|tests)[\w.]*\w)", text):
+        assert importlib.util.find_spec(module), module
+    sources = [*ROOT.glob("minidqn/**/*.py"), *ROOT.glob("benchmarks/*.py")]
+    sources += [ROOT / "docs/figures.py", ROOT / "tests/conftest.py"]
+    known = " ".join(source.read_text(encoding="utf-8") for source in sources)
+    for flag in re.findall(r"`[^`\n]*?(--[a-z][a-z-]+)", text):
+        name = flag.removeprefix("--")
+        assert f'"{flag}"' in known or f'"{name}"' in known, flag
+    for path in re.findall(r"`(nn/\w+\.py)`", text):
+        assert (ROOT / "minidqn" / path).exists(), path
 
 
 @every_page
@@ -122,7 +157,8 @@ def test_links_lead_somewhere(page):
 
 @every_page
 def test_nothing_is_left_to_fill_in(page):
-    assert not re.findall(r"^[A-Z]{4,}$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    text = page.read_text(encoding="utf-8")
+    assert not re.findall(r"^[A-Z]{4,}$|\bXX\b", text, re.MULTILINE)
 
 
 TABLES = {
@@ -139,9 +175,22 @@ TABLES = {
 )
 def test_tables_are_what_the_benchmarks_wrote(page, name):
     text = (ROOT / page).read_text(encoding="utf-8")
-    written = (ROOT / f"benchmarks/results/{name}.md").read_text(encoding="utf-8")
+    written = (RESULTS / f"{name}.md").read_text(encoding="utf-8")
     assert written.split("\n\n")[1].strip() in text
     assert all(line in text for line in written.splitlines()[:2])
+
+
+@pytest.mark.parametrize("name", [path.stem for path in RESULTS.glob("*.csv")])
+def test_tables_are_of_the_numbers_beside_them(name):
+    """Pictures are drawn from the one, and pages show the other."""
+    rows = harness.read_csv(name)
+    if name == "experiments":
+        found = experiments.read()
+        assert all(len(seeds) >= 10 for seeds in found.values())
+        rows = experiments.summary(found)
+    written = (RESULTS / f"{name}.md").read_text(encoding="utf-8").split("\n\n")[1].splitlines()
+    for row, line in zip(rows, written[2:], strict=True):
+        assert line == f"| {' | '.join(str(value) for value in row.values())} |"
 
 
 @pytest.mark.parametrize("page", CHAPTERS, ids=lambda page: page.name)
