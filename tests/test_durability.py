@@ -56,9 +56,14 @@ def trained(*arguments):
 
 
 def outcome(folder):
-    """What must be the same: the weights' bytes, and the metrics but for the seconds."""
+    """What must be the same: all weights' bytes, and the metrics but for the seconds."""
     lines = (folder / runs.METRICS).read_text().splitlines()
-    return (folder / runs.WEIGHTS).read_bytes(), [line.rsplit(",", 1)[0] for line in lines]
+    kept = {path.name: path.read_bytes() for path in sorted((folder / runs.MOMENTS).iterdir())}
+    return (
+        (folder / runs.WEIGHTS).read_bytes(),
+        [line.rsplit(",", 1)[0] for line in lines],
+        kept,
+    )
 
 
 @pytest.fixture(scope="module")

@@ -41,6 +41,7 @@ ROOMS = [
     "minidqn.cli",
     "minidqn.runs",
     "minidqn.checkpoint",
+    "minidqn.moments",
     "minidqn.train",
     "minidqn.play",
 ]
