@@ -25,7 +25,7 @@ def measure(job):
     import numpy as np
 
     from minidqn import train
-    from minidqn.images import save_curve
+    from minidqn.charts import save_curve
     from minidqn.runs import Settings
 
     settings = Settings(epochs=job["epochs"])

@@ -18,7 +18,15 @@ import numpy as np
 from minidqn import storage
 from minidqn.checks import finite, whole
 from minidqn.replay import Memory
-from minidqn.runs import CHECKPOINT, PREVIOUS, Record, Settings, Streams, settings_from
+from minidqn.runs import (
+    CHECKPOINT,
+    PREVIOUS,
+    Record,
+    Settings,
+    Streams,
+    records_from,
+    settings_from,
+)
 
 __all__ = ["State", "discard_newest", "load", "load_latest", "save"]
 
@@ -72,32 +80,6 @@ def _table(records):
     """Records as a float64 array [shape=(E, 8)], NaN for what was not measured."""
     rows = [[np.nan if value is None else value for value in record] for record in records]
     return np.array(rows, np.float64).reshape(len(rows), len(Record._fields))
-
-
-def _records(table):
-    """The records of an array of ``_table``, if they can be a run's."""
-    records = []
-    for number, row in enumerate(table.tolist(), start=1):
-        epoch, steps, updates, loss, wins, starts, q_error, seconds = row
-        measured = wins == wins  # not NaN
-        counts = [epoch, steps, updates, starts, *([wins] if measured else [])]
-        if epoch != number or not all(0 <= c < 2**53 and c == int(c) for c in counts):
-            raise ValueError(f"records are not those of epochs 1 to {len(table)}")
-        if not (np.isfinite([loss, seconds]).all() and measured == (q_error == q_error)):
-            raise ValueError(f"record {number} holds what no epoch does")
-        records.append(
-            Record(
-                number,
-                int(steps),
-                int(updates),
-                loss,
-                int(wins) if measured else None,
-                int(starts),
-                q_error if measured else None,
-                seconds,
-            )
-        )
-    return records
 
 
 def _checksum(text, arrays):
@@ -192,7 +174,7 @@ def load(path, weights_of, build):
         streams = settings.streams()
         for name in Streams._fields:
             getattr(streams, name).bit_generator.state = header["generators"][name]
-        return State(settings, model, streams, memory, _records(arrays["records"]))
+        return State(settings, model, streams, memory, records_from(arrays["records"].tolist()))
     except (TypeError, ValueError, OverflowError) as error:
         raise storage.damaged(path, error) from error
 

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import errno
 import io
 import os
 import shutil
@@ -10,7 +11,7 @@ import time
 
 from minidqn.checks import one_line
 
-__all__ = ["Parser", "Progress", "announce_compilation", "run", "tell"]
+__all__ = ["Parser", "Progress", "announce_compilation", "run", "tell", "writing_to"]
 
 
 class Parser(argparse.ArgumentParser):
@@ -60,6 +61,30 @@ def run(main):
 def _drop_output():
     """Python flushes stdout once more as it ends; let that go nowhere."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextlib.contextmanager
+def writing_to(parser, flag, folder):
+    """Whatever keeps the body from writing to a folder, told as one line.
+
+    The exit status is 1 if the disk is full or failed, else 2.
+
+    Parameters
+    ----------
+    parser : Parser
+        The command's.
+    flag : str
+        The argument that named the folder, such as "--out".
+    folder : Path
+        The folder.
+    """
+    try:
+        yield
+    except BlockingIOError as error:
+        parser.error(f"{flag} {folder}: {error.strerror}")
+    except OSError as error:
+        status = 1 if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO) else 2
+        parser.error(f"{flag} {folder} cannot be written to: {error.strerror}", status)
 
 
 @contextlib.contextmanager

@@ -1,19 +1,22 @@
-"""Pictures: frames of games as PNG and GIF, and the learning curve.
+"""Frames of games as PNG and GIF; ``python -m minidqn.images RUN`` draws a run's charts.
 
 matplotlib is imported when the first picture is drawn, since it takes longer to
 import than to draw; no window is opened and no display is needed.
 """
 
-import io
+import argparse
 import os
 from pathlib import Path
 
 import numpy as np
 
+from minidqn import cli, runs
+from minidqn.charts import save_charts
 from minidqn.checks import number
+from minidqn.recipe import load_run, reading_from
 from minidqn.storage import atomic_write
 
-__all__ = ["save_curve", "save_gif", "save_img"]
+__all__ = ["main", "save_gif", "save_img"]
 
 SIDE = 240
 """Pixels on the side of a picture, about."""
@@ -155,58 +158,51 @@ def save_gif(path, games, frames_per_second=5):
         temporary.unlink(missing_ok=True)
 
 
-def save_curve(path, records):
-    """Save the learning curve of a run: wins, distance from Q* and loss by epoch.
+def _parser():
+    """The command line of ``python -m minidqn.images``."""
+    parser = cli.Parser(
+        prog="python -m minidqn.images",
+        description="Draw what a saved run has learned: its curve, wins, values and filters.",
+    )
+    parser.add_argument("run", type=runs.as_folder, metavar="RUN", help="folder of a run")
+    parser.add_argument(
+        "--out", type=runs.as_folder, metavar="FOLDER", default=argparse.SUPPRESS,
+        help=f"folder for {', '.join(runs.CHARTS)}, which are replaced (default: RUN)",
+    )  # fmt: skip
+    return parser
+
+
+def main(argv=None):
+    """Run the command line.
 
     Parameters
     ----------
-    path : path-like
-        The PNG file to make or to replace.
-    records : iterable
-        One for each epoch, with the attributes epoch, loss, wins, starts and
-        q_error, of which wins and q_error are None where they were not measured.
+    argv : list of str, optional
+        Arguments; those of the process by default.
 
-    Raises
-    ------
-    OSError
-        If the file cannot be written.
+    Returns
+    -------
+    int
+        Exit status 0.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    with reading_from(parser, arguments.run):
+        settings, model = load_run(arguments.run)
+        records = runs.read_metrics(arguments.run)
+    flag = "--out" if hasattr(arguments, "out") else "RUN"
+    folder = getattr(arguments, "out", arguments.run)
+    try:
+        with cli.writing_to(parser, flag, folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            with cli.announce_compilation():
+                written = save_charts(folder, model, settings, records)
+    except MemoryError:
+        parser.error(f"RUN {arguments.run}: its values do not fit into memory")
+    for path in written:
+        print(path)
+    return 0
 
-    records = list(records)
-    evaluated = [record for record in records if record.wins is not None]
-    epochs = [record.epoch for record in evaluated]
-    figure = Figure(figsize=(11, 3.4), dpi=100, layout="constrained")
-    FigureCanvasAgg(figure)
-    by_wins, by_error, by_loss = figure.subplots(1, 3)
-    by_wins.plot(epochs, [record.wins for record in evaluated], "o-", markersize=3, color="#0072b2")
-    if evaluated:
-        by_wins.axhline(evaluated[0].starts, color="0.6", linewidth=1, linestyle="--")
-        by_wins.set_ylim(0, evaluated[0].starts * 1.05)
-        by_wins.set_title(f"starts won by greedy play, of {evaluated[0].starts}")
-    errors = [record.q_error for record in evaluated]
-    by_error.plot(epochs, errors, "o-", markersize=3, color="#0072b2")
-    by_error.set_ylim(bottom=0)
-    by_error.set_title("mean |Q - Q*|, in units of reward")
-    trained = [record for record in records if record.loss > 0]  # a log scale shows no zeros
-    by_loss.plot(
-        [record.epoch for record in trained],
-        [record.loss for record in trained],
-        color="#d55e00",
-        linewidth=1,
-    )
-    if trained:
-        by_loss.set_yscale("log")
-    by_loss.set_title("loss, sum over an epoch")
-    for axes in (by_wins, by_error, by_loss):
-        axes.set_xlabel("epoch")
-        axes.set_xlim(0, max((record.epoch for record in records), default=1))
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
-        axes.grid(alpha=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png")
-    with atomic_write(path) as file:
-        file.write(picture.getvalue())
+
+if __name__ == "__main__":
+    cli.run(main)

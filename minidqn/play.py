@@ -1,61 +1,19 @@
 """``python -m minidqn.play RUN``: the test games of a saved run, played again."""
 
 import argparse
-import shlex
 import sys
 import time
-from pathlib import Path
 
-from minidqn import cli, runs, storage
+from minidqn import cli, runs
 from minidqn.checks import whole
 from minidqn.evaluate import wins
-from minidqn.train import (
-    TEST_GAMES,
-    count_weights,
-    play_test_games,
-    q_network,
-    save_pictures,
-)
+from minidqn.recipe import load_run, reading_from
+from minidqn.train import TEST_GAMES, play_test_games, save_pictures
 
 __all__ = ["frame_text", "load_run", "main", "watch"]
 
 MOST_GAMES = 10_000
 """Games that are kept in memory, at most, and drawn."""
-
-
-def load_run(folder):
-    """The settings and the trained network of a run.
-
-    Parameters
-    ----------
-    folder : path-like
-        The run's folder; nothing in it is trusted.
-
-    Returns
-    -------
-    settings : Settings
-        What the run was made with.
-    model : Sequential
-        The network, with the run's weights.
-
-    Raises
-    ------
-    OSError
-        If a file cannot be read.
-    ValueError
-        If a file is damaged or does not fit the others.
-    MemoryError
-        If such a network does not fit.
-    """
-    folder = Path(folder)
-    settings = runs.read_config(folder)
-    storage.require_room(folder / runs.WEIGHTS, 4 * count_weights(settings.grid_size))
-    try:
-        model = q_network(settings.grid_size, learning_rate=settings.learning_rate)
-    except ValueError as error:  # numbers beyond what any array or float32 holds
-        raise ValueError(f"{folder / runs.CONFIG}: {error}") from error
-    model.load_weights(folder / runs.WEIGHTS)
-    return settings, model
 
 
 def frame_text(frame, full="██", empty="· "):
@@ -147,33 +105,20 @@ def main(argv=None):
         whole("--games", arguments.games, most=MOST_GAMES)
     except ValueError as error:
         parser.error(error)
+    flag = "--out" if hasattr(arguments, "out") else "RUN"
     folder = getattr(arguments, "out", arguments.run)
-    try:
+    with reading_from(parser, arguments.run):
         settings, model = load_run(arguments.run)
-    except ValueError as error:
-        parser.error(error)
-    except MemoryError:
-        parser.error(f"RUN {arguments.run}: its network does not fit into memory")
-    except OSError as error:
-        words = f"cannot read {error.filename}: {error.strerror}"
-        if not arguments.run.exists():
-            words = "there is no such folder"
-        elif (arguments.run / runs.CHECKPOINT).exists():
-            command = f"python -m minidqn.train --resume {shlex.quote(str(arguments.run))}"
-            words = f"it has not ended yet; {command} goes on with it"
-        parser.error(f"RUN {arguments.run}: {words}")
     try:
-        with cli.announce_compilation():
-            won = wins(model, settings.grid_size)
-        if arguments.no_images:
-            games = play_test_games(model, settings, arguments.games)
-        else:
-            games = save_pictures(model, settings, folder, arguments.games)
+        with cli.writing_to(parser, flag, folder):
+            with cli.announce_compilation():
+                won = wins(model, settings.grid_size)
+            if arguments.no_images:
+                games = play_test_games(model, settings, arguments.games)
+            else:
+                games = save_pictures(model, settings, folder, arguments.games)
     except MemoryError:
         parser.error(f"RUN {arguments.run}: its games do not fit into memory")
-    except OSError as error:
-        flag = "--out" if hasattr(arguments, "out") else "RUN"
-        parser.error(f"{flag} {folder} cannot be written to: {error.strerror}")
     if arguments.watch:
         watch(games)
     caught = sum(reward > 0 for _, reward in games)

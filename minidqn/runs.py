@@ -7,6 +7,7 @@ import dataclasses
 import errno
 import io
 import json
+import math
 import os
 import platform
 import re
@@ -22,16 +23,21 @@ from minidqn.checks import number, whole
 from minidqn.storage import atomic_write, damaged, open_regular, remove_leftovers
 
 __all__ = [
+    "CHARTS",
     "CHECKPOINT",
     "CONFIG",
     "CURVE",
+    "FEATURES",
+    "FILTERS",
     "GIF",
     "IMAGES",
     "METRICS",
     "MOMENTS",
     "PAGE",
     "PREVIOUS",
+    "VALUES",
     "WEIGHTS",
+    "WINS",
     "Lock",
     "MetricsWriter",
     "Record",
@@ -43,16 +49,24 @@ __all__ = [
     "moment_path",
     "moment_paths",
     "read_config",
+    "read_metrics",
+    "records_from",
     "remove_images",
     "settings_from",
     "write_config",
 ]
 
 CONFIG, METRICS, WEIGHTS = "config.json", "metrics.csv", "weights.npz"
-CURVE, GIF, IMAGES = "curve.png", "game.gif", "images"
+GIF, IMAGES = "game.gif", "images"
+CURVE, WINS, VALUES = "curve.png", "wins.png", "values.png"
+FILTERS, FEATURES = "filters.png", "features.png"
+CHARTS = (CURVE, WINS, VALUES, FILTERS, FEATURES)
 MOMENTS, PAGE = "moments", "page.html"
 CHECKPOINT, PREVIOUS, LOCK = "checkpoint.npz", "checkpoint.prev.npz", "run.lock"
-_FILES = (CONFIG, METRICS, WEIGHTS, CURVE, GIF, PAGE, CHECKPOINT, PREVIOUS)
+_FILES = (CONFIG, METRICS, WEIGHTS, *CHARTS, GIF, PAGE, CHECKPOINT, PREVIOUS)
+
+MOST_METRICS = 100_000_000
+"""Bytes of metrics.csv, at most: more than a million epochs."""
 
 
 class Streams(NamedTuple):
@@ -215,6 +229,101 @@ class MetricsWriter:
 
     def __exit__(self, *exception):
         self._file.close()
+
+
+def read_metrics(folder):
+    """Read the records back from metrics.csv, trusting nothing that it says.
+
+    Parameters
+    ----------
+    folder : Path
+        The run's folder.
+
+    Returns
+    -------
+    list of Record
+        As they were written; seconds have three decimals.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    ValueError
+        If it is not such a file, or holds what no run does.
+    """
+    path = folder / METRICS
+    with open_regular(path) as file:
+        text = file.read(MOST_METRICS + 1)
+    try:
+        if len(text) > MOST_METRICS:
+            raise ValueError(f"longer than {MOST_METRICS:,} bytes")
+        header, _, rest = text.decode("ascii").partition("\n")
+        if header != ",".join(Record._fields):
+            raise ValueError(f"its first line is not {','.join(Record._fields)}")
+        *lines, end = rest.split("\n")
+        if end:
+            raise ValueError("its last line has no end")
+        return records_from([_numbers(place, line) for place, line in enumerate(lines, start=2)])
+    except ValueError as error:
+        raise damaged(path, error) from error
+
+
+def _numbers(place, line):
+    """The numbers of a line of metrics.csv, NaN for what was not measured."""
+    fields = line.split(",")
+    if len(fields) != len(Record._fields):
+        raise ValueError(f"line {place} has {len(fields)} fields; expected {len(Record._fields)}")
+    row = []
+    for name, field in zip(Record._fields, fields, strict=True):
+        empty = field == "" and name in ("wins", "q_error")
+        # float() alone would take "nan", " 1" and "1_0", which no run writes.
+        if not empty and not re.fullmatch(r"\d{1,400}(\.\d{1,400})?(e[+-]\d{1,3})?", field):
+            raise ValueError(f"line {place}: {name} is {field[:50]!r}; expected a number")
+        row.append(math.nan if empty else float(field))
+    return row
+
+
+def records_from(rows):
+    """Records from the numbers that a file has for them.
+
+    Parameters
+    ----------
+    rows : list of list of float
+        One for each epoch, in the order of the fields of `Record`; NaN stands for
+        what was not measured.
+
+    Returns
+    -------
+    list of Record
+        The records.
+
+    Raises
+    ------
+    ValueError
+        If they are none that a run can have.
+    """
+    records = []
+    for place, row in enumerate(rows, start=1):
+        epoch, steps, updates, loss, wins, starts, q_error, seconds = row
+        measured = wins == wins  # not NaN
+        counts = [epoch, steps, updates, starts, *([wins] if measured else [])]
+        if epoch != place or not all(0 <= c < 2**53 and c == int(c) for c in counts):
+            raise ValueError(f"records are not those of epochs 1 to {len(rows)}")
+        if not (np.isfinite([loss, seconds]).all() and measured == (q_error == q_error)):
+            raise ValueError(f"record {place} holds what no epoch does")
+        records.append(
+            Record(
+                place,
+                int(steps),
+                int(updates),
+                loss,
+                int(wins) if measured else None,
+                int(starts),
+                q_error if measured else None,
+                seconds,
+            )
+        )
+    return records
 
 
 def write_config(folder, settings):

@@ -1,9 +1,8 @@
-"""Training: the recipe of the network, the loop, and ``python -m minidqn.train``."""
+"""Training: the loop, and ``python -m minidqn.train``."""
 
 import argparse
 import contextlib
 import dataclasses
-import errno
 import math
 import os
 import shlex
@@ -20,9 +19,9 @@ from minidqn.checkpoint import State
 from minidqn.checks import whole
 from minidqn.evaluate import q_error, recorded_games, wins
 from minidqn.fruit import episode
-from minidqn.nn import Conv2D, Dense, Flatten, RMSprop, Sequential
 from minidqn.nn.threads import MOST_THREADS, available_cores
 from minidqn.qlearning import epsilon_greedy, learn
+from minidqn.recipe import count_weights, q_network
 from minidqn.replay import Memory, experience_replay
 from minidqn.runs import Record, Settings
 
@@ -42,60 +41,6 @@ TEST_GAMES = 10
 
 CHECKPOINT_EVERY = 50
 """Epochs from one checkpoint to the next, unless told otherwise."""
-
-
-def q_network(grid_size=10, rng=None, learning_rate=0.001, threads=None):
-    """The recipe: two convolutions, two dense layers, RMSprop, mean squared error.
-
-    Parameters
-    ----------
-    grid_size : int
-        Rows and columns of the grid, G, at least 5: each of the two 3x3 "valid"
-        convolutions takes two rows and columns away.
-    rng : numpy.random.Generator, optional
-        Draws the first weights; fresh entropy by default.
-    learning_rate : float
-        RMSprop's.
-    threads : int, optional
-        How many threads share a batch; one a core by default.
-
-    Returns
-    -------
-    Sequential
-        Compiled; from (N, 1, G, G) to (N, 3), Q(S, a) for a = -1, 0, 1. 60,483
-        weights at G = 10.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument is not of this kind.
-    """
-    Settings(grid_size=grid_size)  # says why a grid is too small
-    model = Sequential(rng=rng, threads=threads)
-    model.add(Conv2D(16, 3, activation="relu", input_shape=(1, grid_size, grid_size)))
-    model.add(Conv2D(16, 3, activation="relu"))
-    model.add(Flatten())
-    model.add(Dense(100, activation="relu"))
-    model.add(Dense(3))
-    model.compile(RMSprop(learning_rate), "mse")
-    return model
-
-
-def count_weights(grid_size):
-    """How many weights ``q_network(grid_size)`` has, without making it.
-
-    Parameters
-    ----------
-    grid_size : int
-        Rows and columns of the grid, G.
-
-    Returns
-    -------
-    int
-        60,483 at G = 10.
-    """
-    convolutions = (9 * 1 + 1) * 16 + (9 * 16 + 1) * 16
-    return convolutions + ((grid_size - 4) ** 2 * 16 + 1) * 100 + (100 + 1) * 3
 
 
 class DivergenceError(ArithmeticError):
@@ -342,18 +287,6 @@ class _Session(NamedTuple):
         return " ".join(words)
 
 
-@contextlib.contextmanager
-def _writing_to(parser, flag, folder):
-    """Whatever keeps the body from writing to a folder, told as one line."""
-    try:
-        yield
-    except BlockingIOError as error:
-        parser.error(f"{flag} {folder}: {error.strerror}")
-    except OSError as error:
-        status = 1 if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO) else 2
-        parser.error(f"{flag} {folder} cannot be written to: {error.strerror}", status)
-
-
 def _begin(parser, options, threads):
     """The state of a run before its first epoch."""
     try:
@@ -488,7 +421,7 @@ def main(argv=None):
             flag, folder = "--out", arguments["out"]
             state, lock, prepare = _start(parser, arguments, threads, stack)
         if draws:
-            with _writing_to(parser, flag, folder):
+            with cli.writing_to(parser, flag, folder):
                 (folder / runs.IMAGES).mkdir(exist_ok=True)
         with cli.announce_compilation():
             warm_up(state.settings.grid_size)
@@ -499,7 +432,7 @@ def main(argv=None):
 def _start(parser, arguments, threads, stack):
     """A new run: its state, the lock of its folder, and what empties that at last."""
     state, folder = _begin(parser, _options(arguments), threads), arguments["out"]
-    with _writing_to(parser, "--out", folder):
+    with cli.writing_to(parser, "--out", folder):
         folder.mkdir(parents=True, exist_ok=True)
         lock = stack.enter_context(runs.Lock(folder))
     if runs.holds_run(folder) and "overwrite" not in arguments:
@@ -518,7 +451,7 @@ def _go_on(parser, given, threads, stack):
             parser.error(f"--{name} is for a new run; --resume goes on with the old one")
     if not any((folder / name).exists() for name in (runs.CHECKPOINT, runs.PREVIOUS)):
         parser.error(f"--resume {folder} holds no checkpoint; start a run with --out")
-    with _writing_to(parser, "--resume", folder):
+    with cli.writing_to(parser, "--resume", folder):
         lock = stack.enter_context(runs.Lock(folder))
     state, is_older = _resume(parser, _options(given), folder, threads)
     return state, lock, checkpoint.discard_newest if is_older else None
@@ -557,7 +490,7 @@ def _run(parser, session, state, began):
         f"mean |Q - Q*| {record.q_error:.3f}, in {seconds:.1f} s"
     )
     if session.draws:
-        print(f"pictures: {folder / runs.GIF}, {folder / runs.CURVE}, {folder / runs.IMAGES}")
+        print(f"pictures: {folder / runs.GIF}, {folder / '*.png'}, {folder / runs.IMAGES}")
     else:
         print(f"weights and metrics: {folder}")
     return 0 if stop.signal is None else 128 + stop.signal
@@ -615,10 +548,10 @@ def _save_results(session, state):
     session.lock.require()
     state.model.save_weights(session.folder / runs.WEIGHTS)
     if session.draws:
-        from minidqn.images import save_curve
+        from minidqn.charts import save_charts
 
         save_pictures(state.model, state.settings, session.folder)
-        save_curve(session.folder / runs.CURVE, state.records)
+        save_charts(session.folder, state.model, state.settings, state.records)
 
 
 if __name__ == "__main__":

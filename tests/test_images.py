@@ -6,8 +6,7 @@ from matplotlib.image import imread
 from PIL import Image
 
 from minidqn.fruit import draw
-from minidqn.images import BASKET, FRUIT, SIDE, frame_pixels, save_curve, save_gif, save_img
-from minidqn.runs import Record
+from minidqn.images import BASKET, FRUIT, SIDE, frame_pixels, save_gif, save_img
 
 CELL = SIDE // 5  # for the grids of 5 x 5 drawn here
 
@@ -118,14 +117,3 @@ def test_gif_mistakes(tmp_path):
     with pytest.raises(ValueError, match="frames_per_second is 0"):
         save_gif(tmp_path / "g.gif", [[draw(5, 0, 0, 1)]], frames_per_second=0)
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("epochs", [1, 30])
-def test_save_curve(tmp_path, epochs):
-    """Also for a run so short that it never learned."""
-    records = [
-        Record(e, 8 * e, 0, 0.0 if e < 16 else 1 / e, e if e % 10 == 0 else None, 80, 0.5, 1.0)
-        for e in range(1, epochs + 1)
-    ]
-    save_curve(tmp_path / "curve.png", records)
-    assert imread(tmp_path / "curve.png").shape == (340, 1100, 4)

@@ -504,3 +504,51 @@ def test_the_first_batch_may_be_empty(rng):
     model = q_network(6, rng)
     assert model.forward(np.zeros((0, 1, 6, 6))).shape == (0, 3)
     assert model.backward(np.zeros((0, 3))).shape == (0, 1, 6, 6)
+
+
+def test_layer_outputs(rng):
+    """Each layer's own definition, one after the other, in float64."""
+    model = q_network(6, rng)
+    model.set_weights([w + 0.1 * rng.standard_normal(w.shape) for w in model.get_weights()])
+    exact, states = model.astype(np.float64), rng.random((5, 1, 6, 6))
+    outputs, x = exact.layer_outputs(states), np.moveaxis(states, 1, -1)
+    assert list(outputs) == ["conv2d", "conv2d_1", "flatten", "dense", "dense_1"]
+    for layer in exact.layers:
+        x = layer.forward(x)
+        assert outputs[layer.name].dtype == np.float64
+        np.testing.assert_array_equal(outputs[layer.name], x)
+    in_float32 = model.layer_outputs(states)
+    for name, y in outputs.items():
+        assert in_float32[name].dtype == np.float32
+        np.testing.assert_allclose(in_float32[name], y, atol=1e-4)
+    np.testing.assert_array_equal(in_float32["dense_1"], model.predict(states))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_layer_outputs_leave_the_network_as_it_is(dtype, rng):
+    """What backward needs is still there, and the arrays are nobody else's."""
+    model = q_network(6, rng).astype(dtype)
+    states, g = rng.random((4, 1, 6, 6)), rng.random((4, 3))
+    model.forward(states)
+    model.backward(g)
+    expected = model.gradients.copy()
+    model.forward(states)
+    first = model.layer_outputs(states[:1])
+    kept = {name: y.copy() for name, y in first.items()}
+    for y in model.layer_outputs(states[1:]).values():
+        y[...] = 7
+    model.backward(g)
+    np.testing.assert_array_equal(model.gradients, expected)
+    for name, y in first.items():
+        np.testing.assert_array_equal(y, kept[name])
+
+
+def test_layer_outputs_of_nothing_and_of_no_states(rng):
+    model = q_network(6, rng)
+    shapes = {name: y.shape for name, y in model.layer_outputs(np.zeros((0, 1, 6, 6))).items()}
+    assert shapes["conv2d"] == (0, 4, 4, 16)
+    assert shapes["dense_1"] == (0, 3)
+    with pytest.raises(ValueError, match="states has shape"):
+        model.layer_outputs(np.zeros((1, 6, 6)))
+    with pytest.raises(ValueError, match="no layers"):
+        Sequential().layer_outputs(np.zeros((1, 6)))

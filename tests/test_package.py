@@ -37,9 +37,11 @@ ROOMS = [
     "minidqn.qlearning",
     "minidqn.exact",
     "minidqn.evaluate",
-    "minidqn.images",
     "minidqn.cli",
     "minidqn.runs",
+    "minidqn.recipe",
+    "minidqn.charts",
+    "minidqn.images",
     "minidqn.checkpoint",
     "minidqn.moments",
     "minidqn.train",
@@ -92,7 +94,7 @@ def test_the_order_of_the_readme():
 
 def test_imports_stay_light():
     for modules, absent in (
-        ("minidqn.train, minidqn.play", "matplotlib"),
+        ("minidqn.train, minidqn.play, minidqn.images", "matplotlib"),
         ("minidqn.fruit, minidqn.replay, minidqn.qlearning, minidqn.exact", "numba"),
     ):
         code = f"import {modules}, sys; print('{absent}' in sys.modules)"

@@ -89,8 +89,8 @@ def test_the_generator_can_be_cut_short():
 
 def test_what_a_run_leaves(finished):
     assert sorted(path.name for path in finished.iterdir()) == [
-        "checkpoint.npz", "checkpoint.prev.npz", "config.json", "curve.png", "game.gif", "images",
-        "metrics.csv", "weights.npz",
+        "checkpoint.npz", "checkpoint.prev.npz", "config.json", "curve.png", "features.png",
+        "filters.png", "game.gif", "images", "metrics.csv", "values.png", "weights.npz", "wins.png",
     ]  # fmt: skip
     frames = sorted(path.name for path in (finished / "images").iterdir())
     assert frames == [f"{number:03d}.png" for number in range(10 * 4)]
@@ -198,7 +198,7 @@ def test_overwrite(tmp_path, capsys):
 
 def test_a_folder_of_other_pictures_is_left_alone(tmp_path, capsys):
     """What a run would replace counts as a run."""
-    for name in ("images/000.png", "curve.png", "game.gif"):
+    for name in ("images/000.png", "curve.png", "wins.png", "features.png", "game.gif"):
         folder = tmp_path / name.replace("/", "-")
         (folder / name).parent.mkdir(parents=True)
         (folder / name).write_bytes(b"mine")

@@ -331,6 +331,44 @@ class Sequential:
                 outputs[part] = self._forward(x[part])
         return outputs
 
+    def layer_outputs(self, states):
+        """What every layer makes of some states, to be looked at.
+
+        It is computed apart, on a copy of the layers: what ``backward`` needs of the
+        last ``forward`` stays as it is.
+
+        Parameters
+        ----------
+        states : array_like [shape=(N, C, H, W) or (N, D)]
+            Input, finite numbers; N may be 0.
+
+        Returns
+        -------
+        dict of str to ndarray
+            For each layer's name, in order, a new array [shape=(N, H, W, C) or
+            (N, D)]: its output past the activation, channels last.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As for ``predict``.
+
+        Examples
+        --------
+        >>> from minidqn.nn import Conv2D, Flatten, Sequential
+        >>> model = Sequential([Conv2D(4, 3, input_shape=(1, 8, 7)), Flatten()])
+        >>> {name: y.shape for name, y in model.layer_outputs(np.ones((2, 1, 8, 7))).items()}
+        {'conv2d': (2, 6, 5, 4), 'flatten': (2, 120)}
+        """
+        x = self._checked(states)
+        with self._lock:
+            layers = self.astype(self.parameters.dtype).layers
+        outputs = {}
+        for layer in layers:
+            x = layer.forward(x)
+            outputs[layer.name] = x.copy()
+        return outputs
+
     def train_on_batch(self, states, targets):
         """One learning step: one forward, one backward, one update.
 
