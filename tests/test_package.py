@@ -46,6 +46,7 @@ ROOMS = [
     "minidqn.moments",
     "minidqn.train",
     "minidqn.play",
+    "minidqn.page",
 ]
 # Rooms that must not know of each other, beyond the order above.
 STRANGERS = {"minidqn.fruit", "minidqn.replay", "minidqn.qlearning", "minidqn.exact"}
