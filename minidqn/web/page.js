@@ -533,7 +533,8 @@ function drawScale(context, left, right, y, least) {
   }
   for (let k = 0; k < steps; k++) {
     context.fillStyle = cividis(k / (steps - 1));
-    cell(context, left, y - 10, edge, 0, k);
+    const x = Math.round(left + k * edge);
+    context.fillRect(x, y - 10, Math.round(left + (k + 1) * edge) - x, 10);
   }
 }
 
