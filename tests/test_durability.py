@@ -168,12 +168,12 @@ def test_more_epochs(uninterrupted, tmp_path, capsys):
 )
 def test_what_contradicts_the_checkpoint_is_refused(flags, words, tmp_path, capsys):
     assert trained(*SMALL, "--epochs", 4, "--out", tmp_path) == 0
-    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.*")}
     assert trained("--resume", tmp_path, *flags) == 2
     errors = capsys.readouterr().err
     assert words in errors
     assert errors.count("\n") == 1
-    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.*")} == before
 
 
 def test_a_folder_without_a_checkpoint(tmp_path, capsys):

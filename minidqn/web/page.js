@@ -13,9 +13,11 @@ const LAYERS = {
   conv2d: { title: "First convolution", reach: 3 },
   conv2d_1: { title: "Second convolution", reach: 5 },
 };
+// matplotlib's map of colours of this name, at 17 places: the larger, the brighter
 const CIVIDIS = [
-  [0, 34, 78], [26, 56, 111], [67, 78, 108], [97, 101, 111], [125, 124, 120],
-  [155, 148, 118], [188, 174, 108], [222, 201, 88], [254, 232, 56],
+  [0, 34, 78], [0, 46, 106], [26, 56, 111], [50, 67, 109], [67, 78, 108], [83, 90, 109],
+  [97, 101, 111], [111, 112, 115], [125, 124, 120], [140, 136, 120], [155, 148, 118], [171, 160, 114],
+  [188, 174, 108], [205, 187, 99], [222, 201, 88], [240, 216, 70], [254, 232, 56],
 ];
 
 const page = {
@@ -341,7 +343,7 @@ function prepare(canvas, width, height) {
 // Where a layer's maps lie on its canvas: side by side, in rows of 8 or, on a phone, of 4.
 function mosaic(layer) {
   const [side, , maps] = page.outputs[layer].shape;
-  const width = byId(layer).clientWidth, columns = width < 420 ? 4 : 8, gap = 4;
+  const width = byId(layer).clientWidth, columns = width < 420 ? 4 : 8, gap = 6;
   const size = Math.floor((width - gap * (columns - 1)) / columns);
   const rows = Math.ceil(maps / columns);
   return { side, maps, columns, rows, gap, size, width, height: rows * (size + gap) - gap };
@@ -485,7 +487,7 @@ function showMaps() {
 
 // One map: fruit's column across, basket's column upwards, and a scale of colours from least to 1.
 function drawMap(id, values, least, title, row) {
-  const canvas = byId(id), width = canvas.clientWidth, left = 40, top = 2;
+  const canvas = byId(id), width = canvas.clientWidth, left = 36, top = 2;
   const edge = (width - left - 2) / G, bottom = top + (G - 2) * edge;
   const context = prepare(canvas, width, bottom + 64);
   for (let fruit = 0; fruit < G; fruit++)
@@ -516,7 +518,7 @@ function drawAxes(context, left, top, edge, bottom) {
   context.fillText(G - 1, left + (G - 0.5) * edge, bottom + 11);
   context.fillText("fruit", left + G * edge / 2, bottom + 11);
   context.save();
-  context.translate(10, (top + bottom) / 2);
+  context.translate(9, (top + bottom) / 2);
   context.rotate(-Math.PI / 2);
   context.fillText("basket", 0, 0);
   context.restore();
@@ -637,6 +639,8 @@ function begin() {
     const words = row === "game" ? "the game's row" : `row ${row}`;
     byId("map-row").append(new Option(words, row));
   }
+  for (const [layer, { title }] of Object.entries(LAYERS))
+    byId(layer).setAttribute("aria-label", `${title}: 16 feature maps; the arrow keys choose a unit`);
   buildBoard();
   buildBars();
   newGame();
