@@ -101,7 +101,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_been(uninterrupted, tmp_path, re
                 arguments = [*SMALL, "--epochs", 60, "--out", folder, "--overwrite"]
         assert outcome(folder) == uninterrupted
         assert not (folder / runs.LOCK).exists()
-        assert [path.name for path in folder.glob(".*")] == []
+        assert [path.name for path in folder.rglob(".*")] == []
         if kills >= request.config.getoption("--kills"):
             break
 

@@ -129,10 +129,12 @@ def test_moments_after_the_checkpoint_are_made_anew(tmp_path, monkeypatch):
         with pytest.raises(KeyboardInterrupt):
             trained(*SMALL[:-1], "20", "--epochs", 60, "--out", tmp_path / "a")
     assert max(kept(tmp_path / "a")) == 32
+    (tmp_path / "a" / runs.MOMENTS / ".000048.npz.999.tmp").write_bytes(b"half")
     assert trained("--resume", tmp_path / "a", "--epochs", 30, "--no-images") == 0
     assert trained(*SMALL, "--epochs", 30, "--out", tmp_path / "b") == 0
     assert kept(tmp_path / "a") == kept(tmp_path / "b")
     assert max(kept(tmp_path / "a")) == 24
+    assert list((tmp_path / "a").rglob(".*")) == []
 
 
 def test_moments_go_with_their_run(tmp_path, capsys):

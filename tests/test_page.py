@@ -686,7 +686,9 @@ SCHEMES = pytest.mark.parametrize("scheme", ["light", "dark"])
 
 
 @SCHEMES
-@pytest.mark.parametrize(("width", "height"), [(1280, 720), (1024, 768), (390, 844), (320, 600)])
+@pytest.mark.parametrize(
+    ("width", "height"), [(1920, 1080), (1280, 720), (1024, 768), (390, 844), (320, 600)]
+)
 def test_it_fits(browser, folder, width, height, scheme):
     """No scrolling sideways; none at all on a projector; letters that can be read."""
     opened(browser, folder, width=width, height=height, prefers_color_scheme=scheme)

@@ -302,6 +302,7 @@ function showBars() {
     const values = { learned: q[place], exact: over ? 0 : EXACT[row][fruit][basket - 1][place] };
     for (const [kind, value] of Object.entries(values)) {
       const shown = over ? 0 : clamp(value, -1, 1), bar = line.querySelector(`.bar.${kind}`);
+      bar.style.display = over ? "none" : "";
       bar.style.left = `${50 + 50 * Math.min(shown, 0)}%`;
       bar.style.width = `${50 * Math.abs(shown)}%`;
       const words = over ? "\u2013" : signed(value);
@@ -434,7 +435,7 @@ function receptiveField({ layer, i, j }) {
 function showUnit() {
   for (const rect of [pieces.field, pieces.fieldEdge]) rect.style.display = page.unit ? "" : "none";
   if (!page.unit) {
-    byId("unit").textContent = "Point at a unit, or Tab to a layer and use the arrow keys: the board shows what it sees.";
+    byId("unit").textContent = "Point at a unit, or choose one by keys, to see what it sees.";
     return;
   }
   const { layer, map, i, j } = page.unit, { top, left, bottom, right } = receptiveField(page.unit);
@@ -508,7 +509,7 @@ function drawMap(id, values, least, title, row) {
 
 function drawAxes(context, left, top, edge, bottom) {
   context.fillStyle = getComputedStyle(document.body).color;
-  context.font = "14px system-ui, sans-serif";
+  context.font = `${getComputedStyle(byId("unit")).fontSize} system-ui, sans-serif`;
   context.textBaseline = "middle";
   context.textAlign = "right";
   context.fillText(G - 2, left - 4, top + edge / 2 + 2);
