@@ -749,6 +749,17 @@ def test_a_name_stays_a_name(browser, small, tmp_path, name):
     assert text(browser, "h1") == "A network that learned to catch fruit"
 
 
+@pytest.mark.parametrize("name", ["</script><script>pwned = 1</script>", "<!--<script>", "a" * 255])
+def test_no_text_is_markup(browser, small, tmp_path, name):
+    """Nor if it could not be the name of a folder."""
+    run = page.describe(small) | {"name": name}
+    (tmp_path / runs.PAGE).write_text(page.assemble(run), encoding="utf-8")
+    opened(browser, tmp_path, width=390, height=844)
+    assert text(browser, "#run-name") == name
+    assert browser.evaluate("[typeof pwned, document.scripts.length]") == ["undefined", 2]
+    assert browser.evaluate("document.documentElement.scrollWidth") == 390
+
+
 @pytest.mark.skipif(os.name == "nt", reason="no such names there")
 def test_a_name_that_is_no_text(browser, small, tmp_path):
     folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff<b>"))

@@ -16,8 +16,8 @@ const LAYERS = {
 // matplotlib's map of colours of this name, at 17 places: the larger, the brighter
 const CIVIDIS = [
   [0, 34, 78], [0, 46, 106], [26, 56, 111], [50, 67, 109], [67, 78, 108], [83, 90, 109],
-  [97, 101, 111], [111, 112, 115], [125, 124, 120], [140, 136, 120], [155, 148, 118], [171, 160, 114],
-  [188, 174, 108], [205, 187, 99], [222, 201, 88], [240, 216, 70], [254, 232, 56],
+  [97, 101, 111], [111, 112, 115], [125, 124, 120], [140, 136, 120], [155, 148, 118],
+  [171, 160, 114], [188, 174, 108], [205, 187, 99], [222, 201, 88], [240, 216, 70], [254, 232, 56],
 ];
 
 const page = {
@@ -104,10 +104,11 @@ function step(personAction = 0) {
 // A game has ended: count it, and say how.
 function finish() {
   const score = page.scores[page.moment], caught = page.game.reward > 0;
+  const did = (won) => (won ? "caught" : "missed");
   let words = caught ? "Caught." : "Missed.";
   if (page.person) {
     const youCaught = page.person.reward > 0;
-    words = `You ${youCaught ? "caught" : "missed"} it; the network ${caught ? "caught" : "missed"} it.`;
+    words = `You ${did(youCaught)} it; the network ${did(caught)} it.`;
     if (page.counted) {
       score.network += caught;
       score.you += youCaught;
@@ -248,7 +249,8 @@ function movePiece(event, name) {
 
 function showBoard() {
   const { fruit, row, basket } = page.game, duel = page.person !== null;
-  const put = (group, column, y) => group.setAttribute("transform", `translate(${column * CELL} ${y})`);
+  const put = (group, column, y) =>
+    group.setAttribute("transform", `translate(${column * CELL} ${y})`);
   put(pieces.fruit, fruit, row * CELL);
   put(pieces.basket, basket - 1, (G - 1) * CELL);
   pieces.fruit.setAttribute("aria-valuenow", fruit);
@@ -299,14 +301,14 @@ function showBars() {
     line.classList.toggle("chosen", isChosen);
     line.querySelector(".mark").textContent = isChosen ? "\u25b6" : "";
     line.querySelector(".unseen").textContent = isChosen ? "chosen: " : "";
-    const values = { learned: q[place], exact: over ? 0 : EXACT[row][fruit][basket - 1][place] };
-    for (const [kind, value] of Object.entries(values)) {
+    const exact = over ? 0 : EXACT[row][fruit][basket - 1][place];
+    for (const [kind, symbol, value] of [["learned", "Q", q[place]], ["exact", "Q*", exact]]) {
       const shown = over ? 0 : clamp(value, -1, 1), bar = line.querySelector(`.bar.${kind}`);
       bar.style.display = over ? "none" : "";
       bar.style.left = `${50 + 50 * Math.min(shown, 0)}%`;
       bar.style.width = `${50 * Math.abs(shown)}%`;
       const words = over ? "\u2013" : signed(value);
-      line.querySelector(`.number.${kind}`).textContent = kind === "exact" ? `Q* ${words}` : `Q ${words}`;
+      line.querySelector(`.number.${kind}`).textContent = `${symbol} ${words}`;
     }
   }
 }
@@ -325,8 +327,9 @@ function showScores() {
 // The feature maps
 
 function cividis(share) {
-  const at = clamp(share, 0, 1) * (CIVIDIS.length - 1), low = Math.min(Math.floor(at), CIVIDIS.length - 2);
-  const mixed = CIVIDIS[low].map((part, i) => Math.round(part + (at - low) * (CIVIDIS[low + 1][i] - part)));
+  const at = clamp(share, 0, 1) * (CIVIDIS.length - 1);
+  const low = Math.min(Math.floor(at), CIVIDIS.length - 2), next = CIVIDIS[low + 1];
+  const mixed = CIVIDIS[low].map((part, i) => Math.round(part + (at - low) * (next[i] - part)));
   return `rgb(${mixed})`;
 }
 
@@ -374,7 +377,8 @@ function showFeatures(layer) {
 // Fill a cell of a grid, with no seam to the next.
 function cell(context, x, y, edge, i, j) {
   const left = Math.round(x + j * edge), top = Math.round(y + i * edge);
-  context.fillRect(left, top, Math.round(x + (j + 1) * edge) - left, Math.round(y + (i + 1) * edge) - top);
+  const right = Math.round(x + (j + 1) * edge), bottom = Math.round(y + (i + 1) * edge);
+  context.fillRect(left, top, right - left, bottom - top);
 }
 
 function markUnit(context, layer) {
@@ -395,13 +399,15 @@ function outline(context, x, y, width, height) {
 
 // The unit under the pointer, or null between maps.
 function unitAt(layer, event) {
-  const { side, maps, columns, size, gap } = mosaic(layer), box = byId(layer).getBoundingClientRect();
+  const { side, maps, columns, size, gap } = mosaic(layer);
+  const box = byId(layer).getBoundingClientRect();
   const x = event.clientX - box.left, y = event.clientY - box.top;
   const column = Math.floor(x / (size + gap)), row = Math.floor(y / (size + gap));
   const map = row * columns + column;
   const j = Math.floor((x - column * (size + gap)) * side / size);
   const i = Math.floor((y - row * (size + gap)) * side / size);
-  const inside = column >= 0 && column < columns && map >= 0 && map < maps && i >= 0 && i < side && j >= 0 && j < side;
+  const within = (number, end) => number >= 0 && number < end;
+  const inside = within(column, columns) && within(map, maps) && within(i, side) && within(j, side);
   return inside ? { layer, map, i, j } : null;
 }
 
@@ -422,7 +428,8 @@ function moveUnit(event, layer) {
   const { side, columns, rows } = mosaic(layer), { map, i, j } = page.unit;
   const x = clamp((map % columns) * side + j + across, 0, columns * side - 1);
   const y = clamp(Math.floor(map / columns) * side + i + down, 0, rows * side - 1);
-  choose({ layer, map: Math.floor(y / side) * columns + Math.floor(x / side), i: y % side, j: x % side });
+  const next = Math.floor(y / side) * columns + Math.floor(x / side);
+  choose({ layer, map: next, i: y % side, j: x % side });
   byId("unit-said").textContent = byId("unit").textContent;
 }
 
@@ -462,7 +469,8 @@ function learnedValues(row) {
     for (let basket = 1; basket <= G - 2; basket++) {
       if (values[fruit][basket - 1] !== null) continue;
       complete = complete && performance.now() < until;
-      if (complete) values[fruit][basket - 1] = Math.max(...predict(model(), draw(G, row, fruit, basket)));
+      if (!complete) continue;
+      values[fruit][basket - 1] = Math.max(...predict(model(), draw(G, row, fruit, basket)));
     }
   return { values, complete };
 }
@@ -497,14 +505,16 @@ function drawMap(id, values, least, title, row) {
       context.fillStyle = cividis((values[fruit][place] - least) / (1 - least));
       cell(context, left, top, edge, G - 3 - place, fruit);
     }
+  const { fruit: across, basket: up } = page.game;
   if (row === page.game.row)
-    outline(context, left + page.game.fruit * edge + 1, top + (G - 2 - page.game.basket) * edge + 1, edge - 2, edge - 2);
+    outline(context, left + across * edge + 1, top + (G - 2 - up) * edge + 1, edge - 2, edge - 2);
   drawAxes(context, left, top, edge, bottom);
   drawScale(context, left, width - 2, bottom + 40, least);
   const known = values.flat().filter((value) => value !== null);
-  const average = known.reduce((sum, value) => sum + value, 0) / known.length;
+  const average = signed(known.reduce((sum, value) => sum + value, 0) / known.length);
+  const ends = [Math.min(...known), Math.max(...known)].map(signed).join(" to ");
   canvas.setAttribute("aria-label", `${title} by fruit column and basket, fruit in row ${row}: `
-    + `from ${signed(Math.min(...known))} to ${signed(Math.max(...known))}, mean ${signed(average)}`);
+    + `from ${ends}, mean ${average}`);
 }
 
 function drawAxes(context, left, top, edge, bottom) {
@@ -529,8 +539,10 @@ function drawScale(context, left, right, y, least) {
   const steps = 64, edge = (right - left) / steps;
   context.fillStyle = getComputedStyle(document.body).color;
   context.textBaseline = "middle";
-  const middle = (1 + least) / 2;
-  for (const [value, x, align] of [[least, left, "left"], [middle, (left + right) / 2, "center"], [1, right, "right"]]) {
+  const labels = [
+    [least, left, "left"], [(1 + least) / 2, (left + right) / 2, "center"], [1, right, "right"],
+  ];
+  for (const [value, x, align] of labels) {
     context.textAlign = align;
     context.fillText(String(value).replace("-", "\u2212"), x, y + 11);
   }
@@ -552,10 +564,14 @@ function setMoment(place) {
 
 function showMoment() {
   const { epoch, wins, qError } = run.moments[page.moment];
-  const words = epoch === 0 ? "untrained" : epoch === run.epochs ? `epoch ${epoch}, trained` : `epoch ${epoch} of ${run.epochs}`;
+  let words = `epoch ${epoch} of ${run.epochs}`;
+  if (epoch === 0) words = "untrained";
+  if (epoch === run.epochs) words = `epoch ${epoch}, trained`;
+  const error = qError === null ? "is no number" : qError.toFixed(3);
   byId("moment-name").textContent = words;
   byId("moment").setAttribute("aria-valuetext", words);
-  byId("moment-facts").textContent = `Wins ${wins} of ${run.starts} starts; mean |Q \u2212 Q*| ${qError === null ? "is no number" : qError.toFixed(3)}`;
+  byId("moment-facts").textContent =
+    `Wins ${wins} of ${run.starts} starts; mean |Q \u2212 Q*| ${error}`;
   showCurve();
 }
 
@@ -571,9 +587,13 @@ function showCurve() {
     svg("path", { d: `M${left} ${y(share)}H${right}`, class: "grid" }, curve);
     svg("text", { x: left - 6, y: y(share) + 5, class: "tick end" }, curve, share);
   }
-  for (const [epoch, side] of [[0, "middle"], [Math.round(run.epochs / 2), "middle"], [run.epochs, "end"]])
-    svg("text", { x: side === "end" ? right + 12 : x(epoch), y: bottom + 24, class: `tick ${side}` }, curve, epoch);
-  svg("text", { x: x(run.epochs * 0.75), y: bottom + 24, class: "tick middle" }, curve, "epoch");
+  const half = Math.round(run.epochs / 2);
+  const ticks = [
+    [0, left, "middle"], [half, x(half), "middle"], ["epoch", x(run.epochs * 0.75), "middle"],
+    [run.epochs, right + 12, "end"],
+  ];
+  for (const [words, at, side] of ticks)
+    svg("text", { x: at, y: bottom + 24, class: `tick ${side}` }, curve, words);
   const first = run.moments[0];
   const points = first.epoch === 0 ? [[0, first.wins, first.qError], ...run.curve] : run.curve;
   const line = (value) => points.filter((point) => value(point) !== null)
@@ -583,12 +603,15 @@ function showCurve() {
   run.moments.forEach(({ epoch }, place) => {
     const now = place === page.moment, at = x(epoch);
     if (now) svg("path", { d: `M${at} ${top}V${bottom}`, class: "now" }, curve);
-    svg("path", { d: `M${at} ${bottom + 1}l-5 9h10z`, class: now ? "moment now" : "moment" }, curve);
+    const kind = now ? "moment now" : "moment";
+    svg("path", { d: `M${at} ${bottom + 1}l-5 9h10z`, class: kind }, curve);
   });
   const { epoch, wins, qError } = run.moments[page.moment];
   svg("circle", { cx: x(epoch), cy: y(wins / run.starts), r: 5, class: "wins" }, curve);
-  if (qError !== null)
-    svg("rect", { x: x(epoch) - 4.5, y: y(qError) - 4.5, width: 9, height: 9, class: "error" }, curve);
+  if (qError !== null) {
+    const square = { x: x(epoch) - 4.5, y: y(qError) - 4.5, width: 9, height: 9 };
+    svg("rect", { ...square, class: "error" }, curve);
+  }
   curve.setAttribute("aria-label", `Learning curve over ${run.epochs} epochs: share of starts won, `
     + `and mean distance from the exact values. Now at epoch ${epoch}.`);
 }
@@ -599,8 +622,8 @@ const PERSON = { ArrowLeft: -1, ArrowDown: 0, ArrowRight: 1 };
 
 function keyPressed(event) {
   const action = PERSON[event.key];
-  const taken = event.target.closest("input, select") || event.ctrlKey || event.altKey || event.metaKey;
-  if (action === undefined || taken) return;
+  const withOthers = event.ctrlKey || event.altKey || event.metaKey;
+  if (action === undefined || withOthers || event.target.closest("input, select")) return;
   if (event.key === "ArrowDown" && !page.person) return; // it scrolls, unless it is a move
   event.preventDefault();
   personMoves(action);
@@ -620,8 +643,12 @@ function listen() {
     const canvas = byId(layer);
     canvas.addEventListener("pointermove", (event) => choose(unitAt(layer, event)));
     canvas.addEventListener("pointerdown", (event) => choose(unitAt(layer, event)));
-    canvas.addEventListener("pointerleave", () => { if (document.activeElement !== canvas) choose(null); });
-    canvas.addEventListener("focus", () => { if (page.unit?.layer !== layer) choose({ layer, map: 0, i: 0, j: 0 }); });
+    canvas.addEventListener("pointerleave", () => {
+      if (document.activeElement !== canvas) choose(null);
+    });
+    canvas.addEventListener("focus", () => {
+      if (page.unit?.layer !== layer) choose({ layer, map: 0, i: 0, j: 0 });
+    });
     canvas.addEventListener("blur", () => choose(null));
     canvas.addEventListener("keydown", (event) => moveUnit(event, layer));
   }
@@ -632,7 +659,8 @@ function listen() {
 
 function begin() {
   byId("run-name").textContent = run.name;
-  byId("about").textContent = `\u00b7 ${G} \u00d7 ${G} grid, ${run.epochs} epochs, \u03b3 = ${run.gamma}`;
+  byId("about").textContent =
+    `\u00b7 ${G} \u00d7 ${G} grid, ${run.epochs} epochs, \u03b3 = ${run.gamma}`;
   byId("moment").max = run.moments.length - 1;
   byId("moment").value = page.moment;
   const rows = ["game", ...Array(G - 2).keys()];
@@ -641,7 +669,7 @@ function begin() {
     byId("map-row").append(new Option(words, row));
   }
   for (const [layer, { title }] of Object.entries(LAYERS))
-    byId(layer).setAttribute("aria-label", `${title}: 16 feature maps; the arrow keys choose a unit`);
+    byId(layer).setAttribute("aria-label", `${title}: feature maps; the arrow keys choose a unit`);
   buildBoard();
   buildBars();
   newGame();
