@@ -32,6 +32,8 @@ __all__ = [
     "GIF",
     "IMAGES",
     "METRICS",
+    "MOMENTS",
+    "PAGE",
     "PREVIOUS",
     "VALUES",
     "WEIGHTS",
@@ -44,6 +46,8 @@ __all__ = [
     "as_folder",
     "clear",
     "holds_run",
+    "moment_path",
+    "moment_paths",
     "read_config",
     "read_metrics",
     "records_from",
@@ -57,8 +61,9 @@ GIF, IMAGES = "game.gif", "images"
 CURVE, WINS, VALUES = "curve.png", "wins.png", "values.png"
 FILTERS, FEATURES = "filters.png", "features.png"
 CHARTS = (CURVE, WINS, VALUES, FILTERS, FEATURES)
+MOMENTS, PAGE = "moments", "page.html"
 CHECKPOINT, PREVIOUS, LOCK = "checkpoint.npz", "checkpoint.prev.npz", "run.lock"
-_FILES = (CONFIG, METRICS, WEIGHTS, *CHARTS, GIF, CHECKPOINT, PREVIOUS)
+_FILES = (CONFIG, METRICS, WEIGHTS, *CHARTS, GIF, PAGE, CHECKPOINT, PREVIOUS)
 
 MOST_METRICS = 100_000_000
 """Bytes of metrics.csv, at most: more than a million epochs."""
@@ -527,7 +532,7 @@ def _lock(file):
 def holds_run(folder):
     """Whether `folder` holds a run, or any file that a run would replace."""
     files = [folder / name for name in _FILES]
-    return any(path.exists() for path in [*files, *_numbered(folder)])
+    return any(path.exists() for path in [*files, *_numbered(folder), *moment_paths(folder)])
 
 
 def clear(folder):
@@ -535,6 +540,8 @@ def clear(folder):
     for name in _FILES:
         (folder / name).unlink(missing_ok=True)
     remove_images(folder)
+    for path in moment_paths(folder):
+        path.unlink()
 
 
 def remove_images(folder):
@@ -547,6 +554,17 @@ def _numbered(folder):
     """The pictures in a run's `folder` that are named by a number."""
     pictures = (folder / IMAGES).glob("*.png")
     return [path for path in pictures if re.fullmatch(r"\d{3,}\.png", path.name)]
+
+
+def moment_path(folder, epoch):
+    """The file of a run's `folder` that keeps the weights of the end of an `epoch`."""
+    return folder / MOMENTS / f"{epoch:06d}.npz"
+
+
+def moment_paths(folder):
+    """The files of the moments that there are in a run's `folder`, in no order."""
+    files = (folder / MOMENTS).glob("*.npz")
+    return [path for path in files if re.fullmatch(r"\d{6,}\.npz", path.name)]
 
 
 def as_folder(text):

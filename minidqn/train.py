@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minidqn import checkpoint, cli, runs
+from minidqn import checkpoint, cli, moments, runs
 from minidqn.checkpoint import State
 from minidqn.checks import whole
 from minidqn.evaluate import q_error, recorded_games, wins
@@ -271,6 +271,12 @@ class _Session(NamedTuple):
         self.lock.require()
         checkpoint.save(self.folder, state)
 
+    def keep_moment(self, epoch, model):
+        """Keep the weights of the end of an epoch, if it is one of those that are kept."""
+        if moments.is_moment(epoch):
+            self.lock.require()
+            moments.save(self.folder, epoch, model)
+
     def hint(self, prog):
         """The command that goes on with the run."""
         words = [prog, "--resume", shlex.quote(str(self.folder))]
@@ -514,11 +520,16 @@ def _train(session, state):
     evaluated = [record for record in records if record.wins is not None]
     progress = cli.Progress(settings.epochs, evaluated=evaluated[-1] if evaluated else None)
     with runs.MetricsWriter(session.folder, records) as metrics:
+        moments.discard_after(session.folder, len(records))
+        if not records:
+            session.keep_moment(0, model)
         session.save(state)  # even the first epochs are not lost, nor how many there will be
         last = records[-1] if records else None
         for record in training(model, settings, streams, memory, last):
             records.append(record)
             metrics.write(record)
+            if record.updates:  # else nothing has changed since the first moment
+                session.keep_moment(record.epoch, model)
             stopped = session.stop.signal is not None
             if record.epoch % session.every == 0 or record.epoch == settings.epochs or stopped:
                 session.save(state)

@@ -56,9 +56,14 @@ def trained(*arguments):
 
 
 def outcome(folder):
-    """What must be the same: the weights' bytes, and the metrics but for the seconds."""
+    """What must be the same: all weights' bytes, and the metrics but for the seconds."""
     lines = (folder / runs.METRICS).read_text().splitlines()
-    return (folder / runs.WEIGHTS).read_bytes(), [line.rsplit(",", 1)[0] for line in lines]
+    kept = {path.name: path.read_bytes() for path in sorted((folder / runs.MOMENTS).iterdir())}
+    return (
+        (folder / runs.WEIGHTS).read_bytes(),
+        [line.rsplit(",", 1)[0] for line in lines],
+        kept,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +101,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_been(uninterrupted, tmp_path, re
                 arguments = [*SMALL, "--epochs", 60, "--out", folder, "--overwrite"]
         assert outcome(folder) == uninterrupted
         assert not (folder / runs.LOCK).exists()
-        assert [path.name for path in folder.glob(".*")] == []
+        assert [path.name for path in folder.rglob(".*")] == []
         if kills >= request.config.getoption("--kills"):
             break
 
@@ -163,12 +168,12 @@ def test_more_epochs(uninterrupted, tmp_path, capsys):
 )
 def test_what_contradicts_the_checkpoint_is_refused(flags, words, tmp_path, capsys):
     assert trained(*SMALL, "--epochs", 4, "--out", tmp_path) == 0
-    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.*")}
     assert trained("--resume", tmp_path, *flags) == 2
     errors = capsys.readouterr().err
     assert words in errors
     assert errors.count("\n") == 1
-    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.*")} == before
 
 
 def test_a_folder_without_a_checkpoint(tmp_path, capsys):

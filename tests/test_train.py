@@ -90,7 +90,8 @@ def test_the_generator_can_be_cut_short():
 def test_what_a_run_leaves(finished):
     assert sorted(path.name for path in finished.iterdir()) == [
         "checkpoint.npz", "checkpoint.prev.npz", "config.json", "curve.png", "features.png",
-        "filters.png", "game.gif", "images", "metrics.csv", "values.png", "weights.npz", "wins.png",
+        "filters.png", "game.gif", "images", "metrics.csv", "moments", "values.png", "weights.npz",
+        "wins.png",
     ]  # fmt: skip
     frames = sorted(path.name for path in (finished / "images").iterdir())
     assert frames == [f"{number:03d}.png" for number in range(10 * 4)]
@@ -170,7 +171,8 @@ def test_the_same_seed_gives_the_same_bytes(finished, tmp_path):
     ]
     assert rows[0] == rows[1]
     assert sorted(path.name for path in again.iterdir()) == [
-        "checkpoint.npz", "checkpoint.prev.npz", "config.json", "metrics.csv", "weights.npz"
+        "checkpoint.npz", "checkpoint.prev.npz", "config.json", "metrics.csv", "moments",
+        "weights.npz",
     ]  # fmt: skip
 
 
@@ -191,7 +193,7 @@ def test_overwrite(tmp_path, capsys):
     assert (tmp_path / "weights.npz").read_bytes() != before
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "checkpoint.npz", "checkpoint.prev.npz", "config.json", "images", "metrics.csv",
-        "notes.txt", "weights.npz",
+        "moments", "notes.txt", "weights.npz",
     ]  # fmt: skip
     assert list((tmp_path / "images").iterdir()) == []
 

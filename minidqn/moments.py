@@ -1,0 +1,207 @@
+"""Moments of a training: the weights as they were, in eight bits, to be looked at later.
+
+A run keeps its weights at the end of epochs 0 (before the training), 1, 2, 3, 4, 6,
+8, 12, 16, 24, ...: the powers of two, and one and a half times them. More of
+them lie where more happens, and none depends on how many epochs there will be. The
+last moment of all is weights.npz itself.
+
+A kernel's numbers that belong to one output share a scale, the greatest of them over
+127, and are rounded to whole multiples of it, from -127 to 127; so each is at most half
+a scale, 1/254 of the greatest, from what it was. Biases are few, and stay float32.
+"""
+
+import numpy as np
+
+from minidqn import runs, storage
+from minidqn.checks import finite
+
+__all__ = ["dequantized", "discard_after", "is_moment", "load", "quantized", "save", "saved_epochs"]
+
+MOST = 127
+"""The greatest number that a weight is rounded to; an int8 holds it and its negative."""
+
+
+def is_moment(epoch):
+    """Whether the weights at the end of an epoch are kept.
+
+    Parameters
+    ----------
+    epoch : int
+        Which one, from 1; 0 is before the training.
+
+    Returns
+    -------
+    bool
+        True for 0, powers of two, and three times powers of two.
+
+    Examples
+    --------
+    >>> [epoch for epoch in range(100) if is_moment(epoch)]
+    [0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96]
+    """
+    odd_part = epoch // (epoch & -epoch) if epoch else 1
+    return odd_part in (1, 3)
+
+
+def quantized(weights):
+    """Weights in eight bits.
+
+    Parameters
+    ----------
+    weights : dict of str to ndarray
+        As ``Sequential.named_weights`` has them, finite.
+
+    Returns
+    -------
+    dict of str to ndarray
+        Under the same names kernels as int8 and biases as they are; under the name of
+        a kernel with "/scale" behind it, float32 [shape=(outputs,)].
+
+    Examples
+    --------
+    >>> rounded = quantized({"dense/kernel": np.array([[1.0, 0.0], [-0.3, 0.0]], np.float32)})
+    >>> rounded["dense/kernel"]
+    array([[127,   0],
+           [-38,   0]], dtype=int8)
+    """
+    arrays = {}
+    for name, array in weights.items():
+        if array.ndim == 1:
+            arrays[name] = array
+            continue
+        inputs = tuple(range(array.ndim - 1))  # an output is an index of the last axis
+        scale = (np.abs(array).max(axis=inputs) / MOST).astype(np.float32)
+        multiples = np.divide(array, scale, out=np.zeros_like(array), where=scale > 0)
+        arrays[name] = np.rint(multiples).clip(-MOST, MOST).astype(np.int8)
+        arrays[f"{name}/scale"] = scale
+    return arrays
+
+
+def dequantized(arrays):
+    """What eight bits say that the weights were.
+
+    Parameters
+    ----------
+    arrays : dict of str to ndarray
+        From ``quantized``.
+
+    Returns
+    -------
+    dict of str to ndarray
+        float32, under the names that the weights have.
+    """
+    return {
+        name: array * arrays[f"{name}/scale"] if array.dtype == np.int8 else array
+        for name, array in arrays.items()
+        if not name.endswith("/scale")
+    }
+
+
+def save(folder, epoch, model):
+    """Keep a network's weights of the end of an epoch.
+
+    Parameters
+    ----------
+    folder : Path
+        The run's folder.
+    epoch : int
+        The epoch.
+    model : object
+        With ``named_weights``.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written.
+    """
+    path = runs.moment_path(folder, epoch)
+    path.parent.mkdir(exist_ok=True)
+    storage.write_arrays(path, quantized(model.named_weights()))
+
+
+def saved_epochs(folder, epochs):
+    """The moments that a run has kept.
+
+    Parameters
+    ----------
+    folder : Path
+        The run's folder.
+    epochs : int
+        How many epochs the run has.
+
+    Returns
+    -------
+    list of int
+        Their epochs, from 0 to `epochs` at most, in order.
+    """
+    return [epoch for epoch in _until(epochs) if runs.moment_path(folder, epoch).exists()]
+
+
+def _until(epochs):
+    """Every moment that a training of so many epochs has, in order."""
+    found = {0}
+    for first in (1, 3):
+        while first <= epochs:
+            found.add(first)
+            first *= 2
+    return sorted(found)
+
+
+def load(folder, epoch, model):
+    """The weights of a moment, in eight bits.
+
+    Parameters
+    ----------
+    folder : Path
+        The run's folder; nothing in it is trusted.
+    epoch : int
+        The moment's.
+    model : object
+        With ``named_weights``, which say what must be there; it is not changed.
+
+    Returns
+    -------
+    dict of str to ndarray
+        As ``quantized`` makes them.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    ValueError
+        If it is damaged, or does not fit the network.
+    """
+    path = runs.moment_path(folder, epoch)
+    expected = {}
+    for name, array in model.named_weights().items():
+        if array.ndim == 1:
+            expected[name] = array
+            continue
+        expected[name] = np.broadcast_to(np.int8(0), array.shape)
+        expected[f"{name}/scale"] = np.broadcast_to(np.float32(0), array.shape[-1:])
+    arrays = storage.read_arrays(path, expected)
+    try:
+        with np.errstate(over="raise"):
+            for name, array in dequantized(arrays).items():
+                finite(name, array)
+    except (ValueError, FloatingPointError) as error:
+        raise storage.damaged(path, error) from error
+    return arrays
+
+
+def discard_after(folder, epoch):
+    """Remove the moments later than an epoch, which a run that goes on from there makes anew.
+
+    What a process that was killed had begun to write goes with them.
+
+    Parameters
+    ----------
+    folder : Path
+        The run's folder.
+    epoch : int
+        The last whose moment stays.
+    """
+    storage.remove_leftovers(folder / runs.MOMENTS)
+    for path in runs.moment_paths(folder):
+        if int(path.stem) > epoch:
+            path.unlink()

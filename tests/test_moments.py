@@ -1,0 +1,154 @@
+"""Weights of moments of a training: rounded little, kept and removed with their run."""
+
+import shutil
+import zipfile
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minidqn import moments, runs, storage, train
+from minidqn.recipe import q_network
+from tests.test_durability import SMALL, trained
+
+WITHOUT_LEARNING = {1, 2}  # with these settings the memory fills a batch in the third epoch
+
+
+@pytest.fixture
+def model():
+    return q_network(5, rng=np.random.default_rng(0))
+
+
+@given(st.integers(0, 10**15))
+def test_is_moment(epoch):
+    expected = {0} | {odd << power for odd in (1, 3) for power in range(50)}
+    assert moments.is_moment(epoch) == (epoch in expected)
+
+
+@given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=6, max_size=6))
+def test_rounding(numbers):
+    """By at most half a scale, and a little for float32 itself."""
+    kernel = np.array(numbers, np.float32).reshape(3, 2)
+    arrays = moments.quantized({"kernel": kernel, "bias": kernel[0]})
+    assert arrays["kernel"].dtype == np.int8
+    assert np.abs(arrays["kernel"].astype(int)).max() <= 127
+    back = moments.dequantized(arrays)
+    assert list(back) == ["kernel", "bias"]
+    assert back["kernel"].dtype == np.float32
+    most = np.abs(kernel).max(axis=0).astype(np.float64)
+    error = np.abs(back["kernel"].astype(np.float64) - kernel)
+    # Numbers so small that float32 has few digits for their scale may be lost.
+    assert (error <= most * (0.5 / 127 + 1e-6) + 1e-42).all()
+    np.testing.assert_array_equal(back["bias"], kernel[0])
+
+
+def test_save_and_load(model, tmp_path):
+    moments.save(tmp_path, 24, model)
+    arrays = moments.load(tmp_path, 24, model)
+    expected = moments.quantized(model.named_weights())
+    assert list(arrays) == list(expected)
+    for name, array in expected.items():
+        np.testing.assert_array_equal(arrays[name], array)
+        assert arrays[name].dtype == array.dtype
+    assert moments.saved_epochs(tmp_path, 500) == [24]
+    assert moments.saved_epochs(tmp_path, 23) == []
+
+
+def test_a_moment_is_small(tmp_path):
+    moments.save(tmp_path, 0, q_network(10))
+    assert runs.moment_path(tmp_path, 0).stat().st_size < 65_000
+
+
+def test_damaged_moments(model, tmp_path):
+    """Files that nobody vouches for: one line, and nothing else."""
+    path = runs.moment_path(tmp_path, 1)
+    moments.save(tmp_path, 1, model)
+    arrays = moments.load(tmp_path, 1, model)
+    for name, other, words in [
+        ("dense/kernel", arrays["dense/kernel"][:-1], "of shape"),
+        ("dense/kernel", arrays["dense/kernel"].astype(np.float32), "expected int8"),
+        ("dense/kernel/scale", np.full(100, np.nan, np.float32), "holds NaN or infinity"),
+        ("dense/kernel/scale", np.full(100, 3e38, np.float32), "overflow"),
+        ("dense/bias", np.full(100, np.inf, np.float32), "holds NaN or infinity"),
+        ("another", np.zeros(1), "expected conv2d"),
+    ]:
+        storage.write_arrays(path, arrays | {name: other})
+        with pytest.raises(ValueError, match=words) as error:
+            moments.load(tmp_path, 1, model)
+        assert str(path) in str(error.value)
+    whole = path.read_bytes()
+    for length in (0, 10, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:length])
+        with pytest.raises(ValueError, match=r"000001\.npz"):
+            moments.load(tmp_path, 1, model)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("dense/kernel.npy", b"0" * 1000)
+    with pytest.raises(ValueError, match="compressed"):
+        moments.load(tmp_path, 1, model)
+
+
+# In a run
+
+
+def kept(folder):
+    return {int(path.stem): path.read_bytes() for path in runs.moment_paths(folder)}
+
+
+def test_a_run_keeps_its_moments(tmp_path):
+    """Those after which something has been learned; the first is the untrained network."""
+    assert trained(*SMALL, "--epochs", 40, "--out", tmp_path) == 0
+    expected = {epoch for epoch in range(41) if moments.is_moment(epoch)} - WITHOUT_LEARNING
+    assert set(kept(tmp_path)) == expected
+    settings = runs.read_config(tmp_path)
+    first = q_network(5, settings.streams().weights)
+    arrays = moments.load(tmp_path, 0, first)
+    for name, array in moments.quantized(first.named_weights()).items():
+        np.testing.assert_array_equal(arrays[name], array)
+
+
+def test_moments_do_not_depend_on_the_number_of_epochs(tmp_path):
+    assert trained(*SMALL, "--epochs", 40, "--out", tmp_path / "long") == 0
+    assert trained(*SMALL, "--epochs", 13, "--out", tmp_path / "short") == 0
+    long, short = kept(tmp_path / "long"), kept(tmp_path / "short")
+    assert short == {epoch: long[epoch] for epoch in long if epoch <= 13}
+
+
+def test_moments_after_the_checkpoint_are_made_anew(tmp_path, monkeypatch):
+    """A run that is killed between two checkpoints, and then made shorter, has none too many."""
+    real = runs.MetricsWriter.write
+
+    def write(self, record):
+        real(self, record)
+        if record.epoch == 33:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(runs.MetricsWriter, "write", write)
+        patched.setattr(train, "CHECKPOINT_EVERY", 20)
+        with pytest.raises(KeyboardInterrupt):
+            trained(*SMALL[:-1], "20", "--epochs", 60, "--out", tmp_path / "a")
+    assert max(kept(tmp_path / "a")) == 32
+    (tmp_path / "a" / runs.MOMENTS / ".000048.npz.999.tmp").write_bytes(b"half")
+    assert trained("--resume", tmp_path / "a", "--epochs", 30, "--no-images") == 0
+    assert trained(*SMALL, "--epochs", 30, "--out", tmp_path / "b") == 0
+    assert kept(tmp_path / "a") == kept(tmp_path / "b")
+    assert max(kept(tmp_path / "a")) == 24
+    assert list((tmp_path / "a").rglob(".*")) == []
+
+
+def test_moments_go_with_their_run(tmp_path, capsys):
+    """--overwrite removes them, and only them; alone they are a run that is in the way."""
+    assert trained(*SMALL, "--epochs", 40, "--out", tmp_path) == 0
+    mine = tmp_path / runs.MOMENTS / "mine.npz"
+    mine.write_bytes(b"mine")
+    assert trained(*SMALL, "--epochs", 5, "--overwrite", "--out", tmp_path) == 0
+    assert max(kept(tmp_path)) == 4
+    assert mine.read_bytes() == b"mine"
+    other = tmp_path / "other"
+    shutil.copytree(tmp_path / runs.MOMENTS, other / runs.MOMENTS)
+    assert runs.holds_run(other)
+    assert trained(*SMALL, "--epochs", 5, "--out", other) == 2
+    assert "holds a run already" in capsys.readouterr().err
+    runs.clear(other)
+    assert not runs.holds_run(other)
