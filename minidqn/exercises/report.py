@@ -68,7 +68,7 @@ def _text(thing, indent):
     """An array or anything else, as it would be written; later lines begin with `indent`."""
     if isinstance(thing, np.random.Generator):
         return f"np.random.default_rng({thing.bit_generator.seed_seq.entropy})"
-    if isinstance(thing, np.ndarray):
+    if type(thing) is np.ndarray:
         return np.array2string(
             thing,
             max_line_width=WIDTH,
