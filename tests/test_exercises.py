@@ -81,7 +81,8 @@ def test_statements(number):
     chapter = re.search(r"^Chapter (\d), (.+) \((docs/(\d)-[a-z-]+\.md)\)\.", statement, re.M)
     assert chapter[1] == chapter[4]
     assert f"About {exercise.minutes} minutes.\n" in statement
-    assert f"python -m minidqn.exercises check {number}" in statement
+    check = f"\n\nTo check your answer, in its folder: python -m minidqn.exercises check {number}"
+    assert statement.endswith(check)
     row = (
         f"| {number} | [{exercise.file}]({exercise.file}) "
         f"| [{exercise.chapter}]({chapter[3].replace('docs', '..')}) "
@@ -142,6 +143,17 @@ def test_worked_examples(number):
     assert doctest.DocTestRunner().run(example).failed == 0
 
 
+def test_pages_about_the_exercises():
+    """The lesson plan's commands can be typed as they are; lines of text are short."""
+    plan = (ROOT / "docs" / "lesson-plan.md").read_text(encoding="utf-8")
+    folder = re.search(r"`python -m minidqn\.exercises start (\w+)`", plan)[1]
+    assert f"`python -m minidqn.exercises check 2 --folder {folder}`" in plan
+    assert "`..." not in plan
+    page = (BLANKS / "README.md").read_text(encoding="utf-8")
+    assert all(len(line) <= 110 for line in page.splitlines() if not line.startswith("|"))
+    assert "Ctrl-C" in page
+
+
 # Typical wrong answers: an exercise, what of its solution is changed, words of the hint.
 
 WRONG = [
@@ -153,6 +165,9 @@ WRONG = [
     (1, ["return frame", "return frame[0]"], "axis of the channel"),
     (1, [", np.float32", ""], "frame has dtype float64; expected float32"),
     (2, ["* kernel", "* kernel[::-1, ::-1]"], "turned by 180 degrees: cross-correlation does not"),
+    (2, ["y[i, j] = np.sum(x[i : i + kh, j : j + kw] * kernel)",
+         "for u, v in np.ndindex(kh, kw): y[i, j] = x[i + u, j + v] * kernel[u, v]"],
+        "only the last product is left"),
     (2, [" - kh + 1", " - kh"], [" - kw + 1", " - kw"], "last row and the last column"),
     (
         2,
@@ -178,6 +193,9 @@ WRONG = [
     (3, ["return dx, dw, db", "return dx, dw, g.sum(axis=1)"], "summed over the outputs"),
     (3, ["return dx, dw, db", "return dx, dw, g"], "db is not summed"),
     (3, ["return dx, dw, db", "return dx, dw, g.sum()"], "db is one number"),
+    (3, ["return dx, dw, db", "return dw, dx, db"], "in another order"),
+    (3, ["return dx, dw, db", "return dx, db, dw"], "in another order"),
+    (3, ["return dx, dw, db", "return db, dx, dw"], "in another order"),
     (4, ["g[i, j] * kernel[u, v]", "g[i, j] * kernel[-1 - u, -1 - v]"], "once too often"),
     (4, ["dkernel[u, v] +=", "dkernel[-1 - u, -1 - v] +="], "dkernel is turned"),
     (4, ["dx[i + u, j + v] +=", "dx[i + u, j + v] ="], "dx keeps only what came last"),
@@ -215,6 +233,7 @@ WRONG = [
     (6, ["    v = rho", "    old = v\n    v = rho"], ["return w, v", "return w, old"], "as it was"),
     (7, ["rewards[n] if ended else gamma * best",
       "rewards[n] + gamma * best"], "the end of a game is ignored"),
+    (7, ["rewards[n] != 0", "rewards[n] > 0"], "a lost game's end is ignored"),
     (7, ["rewards[n] if ended else gamma * best", "gamma * best"], "the rewards are ignored"),
     (7, ["next_q_values[n].max()", "next_q_values[:, n].max()"], "the wrong axis"),
     (7, ["next_q_values[n].max()", "next_q_values.max(axis=0)[n]"], "the wrong axis"),
@@ -270,6 +289,7 @@ WRONG = [
     (9, [".max()", ".min()"], "the worst one"),
     (9, [".max()", ".mean()"], "by the mean"),
     (9, ["abs(fruit - after)", "abs(fruit - basket)"], "it moves first"),
+    (9, ["<= 1 else -1", "<= 1 else 0"], "a missed fruit is worth 0"),
     (9, ["abs(fruit - after) <= 1", "fruit == after"], "only the basket's centre"),
 ]  # fmt: skip
 
@@ -433,6 +453,8 @@ def test_an_exception(verdict):
         ("convolve = 3\n", "has no function convolve."),
         ("import nothing_of_this_name\n", "line 1: ModuleNotFoundError: No module named"),
         ("a = 1\nraise SystemExit\n", "line 2: SystemExit"),
+        ("raise GeneratorExit(7)\n", "line 1: GeneratorExit: 7"),
+        ("raise BaseException(7)\n", "line 1: BaseException: 7"),
         ("\0", "e2_cross_correlation.py"),
     ],
 )
@@ -454,6 +476,8 @@ def test_files_that_cannot_be_used(source, words, verdict):
         ("return x * float('nan')", "y holds NaN"),
         ("return x / 0 * 0", "y holds NaN"),
         ("exit(0)", "line 2: SystemExit: 0"),
+        ("raise GeneratorExit(7)", "line 2: GeneratorExit: 7"),
+        ("raise BaseException(7)", "line 2: BaseException: 7"),
         ("return convolve(x, kernel)", "line 2: RecursionError"),
         ("x += 1", "It changed x, which belongs to its caller."),
         ("return 3.0", "y is the number 3.0; expected an array of shape (1, 1)."),
@@ -545,6 +569,161 @@ def test_inputs_that_are_changed(number, old, new, changed, verdict):
     assert status == 1
 
 
+def test_only_plain_arrays_are_right(verdict):
+    """A masked array equals anything."""
+    masked = ["return y", "return np.ma.array(np.zeros(y.shape), mask=True)"]
+    said, status = verdict(2, edited(2, masked))
+    assert "y is of type MaskedArray, which is more than an array; expected a plain" in said
+    assert re.search(r"your y +=.*masked_array\(data=\[\[--\]\]", said.replace("( ", "("))
+    assert status == 1
+    odd = "type('Odd', (float,), {'__rsub__': lambda self, other: 0.0})"
+    said, status = verdict(5, edited(5, ["return np.mean(errors**2)", f"return {odd}(1)"]))
+    assert "loss is of type Odd: 1.0; expected a number." in said
+    assert status == 1
+
+
+def test_numbers_of_both_kinds_are_right(verdict):
+    for kind in ("float", "np.float64", "np.array"):
+        changed = ["np.mean(errors**2)", f"{kind}(np.mean(errors**2))"]
+        assert verdict(5, edited(5, changed))[1] == 0
+
+
+UNSHOWN = """
+import numpy as np
+
+class Mute:
+    def _any(self, *_):
+        raise GeneratorExit
+    __str__ = __repr__ = __len__ = __iter__ = _any
+
+class Odd(Mute, Exception):
+    pass
+
+class OddList(Mute, list):
+    pass
+
+class OddArray(np.ndarray):
+    def copy(self):
+        raise OSError(5, "no copy")
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("raise Odd", "Odd: (cannot be shown)"),
+        ("return Odd()", "of type Odd: (cannot be shown)"),
+        ("return np.array([[Odd()]])", "has dtype object; expected float"),
+        ("return np.zeros((1, 1)).view(OddArray)", "of type OddArray"),
+        ("a.append(Odd()) if isinstance(a, list) else a.fill(99)", "It changed "),
+    ],
+)
+@pytest.mark.parametrize("number", [2, 3, 8])
+def test_things_that_cannot_be_shown(number, body, words, verdict):
+    name, count = PROBLEMS[number].function, len(PROBLEMS[number].results)
+    body = body.replace("return ", "x = ") + f"\n    return [x] * {count}"
+    if count == 1:
+        body = body.replace("[x] * 1", "x")
+    if number == 8:
+        words = words.replace("has dtype object; expected float", "states has shape (1, 1)")
+    source = f"{UNSHOWN}\ndef {name}(a, *_):\n    x = 0\n    {body}\n"
+    said, status = verdict(number, source)
+    assert words in flat(said)
+    assert status == 1
+
+
+def test_a_list_that_cannot_be_taken_apart(verdict):
+    source = UNSHOWN + "\ndef dense_backward(x, w, g):\n    return OddList()\n"
+    said, status = verdict(3, source)
+    assert "GeneratorExit" in said
+    assert status == 1
+
+
+@pytest.mark.parametrize(("number", "words"), [(2, "y is a coroutine"), (3, "a coroutine (is")])
+@pytest.mark.filterwarnings("error")
+def test_async_functions(number, words, verdict):
+    said, status = verdict(number, edited(number, ["def ", "async def "]))
+    assert words in said
+    assert "is there an async before the def?" in flat(said)
+    assert status == 1
+
+
+def test_a_closed_output(tmp_path):
+    source = "import sys\nsys.stdout.close()\n" + solution(2)
+    (tmp_path / exercises()[2].file).write_text(source)
+    command = [sys.executable, "-m", "minidqn.exercises", "check", "2", "--folder", tmp_path]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert result.stdout == "2 cross_correlation: right (14 cases)\n"
+    assert result.returncode == 0
+
+
+def test_dataclasses_with_annotations_as_text(verdict):
+    dataclass = (
+        "from __future__ import annotations\n"
+        "from dataclasses import dataclass\n\n"
+        "@dataclass\nclass Size:\n    height: int\n\n"
+    )
+    said, status = verdict(2, dataclass + solution(2))
+    assert status == 0, said
+
+
+@pytest.mark.parametrize("package", [False, True])
+def test_modules_beside_the_file(package, tmp_path, capsys):
+    """Each folder has its own, and Python is left as it was."""
+    folders, modules = list(sys.path), set(sys.modules)
+    source = "from beside import ADDED\n" + edited(2, ["* kernel)", "* kernel) + ADDED"])
+    for added in (0, 1):
+        folder = tmp_path / str(added)
+        beside = folder / ("beside/__init__.py" if package else "beside.py")
+        beside.parent.mkdir(parents=True)
+        beside.write_text(f"ADDED = {added}\n")
+        (folder / exercises()[2].file).write_text(source)
+        assert run("check", 2, "--folder", folder) == added
+    assert sys.path == folders
+    assert not [name for name in set(sys.modules) - modules if name in ("beside", "_answer")]
+
+
+def test_a_function_that_goes_elsewhere(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    for number in (2, 3):
+        source = f"import os\nos.chdir({str(tmp_path.parent)!r})\n" + solution(number)
+        (tmp_path / "mine" / exercises()[number].file).write_text(source)
+    assert run("check", 2, 3, "--folder", "mine") == 0
+    assert capsys.readouterr().out.endswith("2 of 2 right\n")
+
+
+@pytest.mark.parametrize(
+    ("first", "words"), [("x + 99", "y is wrong."), ("x * kernel", "line 3: NotImplementedError")]
+)
+def test_answers_for_some_inputs(first, words, verdict):
+    """Only what is not written for the first input is not written yet."""
+    body = f"if x.size > 1:\n        raise NotImplementedError\n    return {first}"
+    said, status = verdict(2, f"def convolve(x, kernel):\n    {body}\n")
+    assert words in said
+    assert "not written yet" not in said
+    assert status == 1
+
+
+def test_batches_for_some_inputs(verdict):
+    more = "    if len(memory) > 1:\n        raise NotImplementedError\n    places"
+    said, _ = verdict(8, edited(8, ["    places", more]))
+    assert "NotImplementedError" in said
+
+
+def test_shapes_of_many_axes(verdict):
+    """Both shapes say it all; the numbers would fill a page."""
+    said, status = verdict(9, edited(9, ["return q", "return q[:, :, :, 0]"]))
+    assert "q has shape (1, 3, 1); expected (1, 3, 1, 3)." in said
+    assert "your q" not in said
+    assert status == 1
+
+
+def test_a_changed_list(verdict):
+    said, _ = verdict(8, edited(8, ["    places", "    rng.shuffle(memory)\n    places"]))
+    assert "methods such as sort or shuffle change the thing itself" in flat(said)
+
+
 def test_answers_are_read_afresh(verdict):
     """Of two versions of the same second and size, the newer one counts."""
     right = solution(2)
@@ -623,6 +802,7 @@ def test_start_leaves_nothing_half_done(tmp_path, monkeypatch, capsys):
         (["check", "10"], "'10' is no exercise; expected 1 to 9, or all"),
         (["check", "3", "--folder", ""], "it is empty"),
         (["check", "3"], "there is no e3_dense_backward.py; 'python -m minidqn.exercises start"),
+        (["check", "5"], "e5_mean_squared_error.py is a folder; expected a file"),
         (["check", "all"], "there is no e1_frame.py; "),
         (["start"], "required"),
         (["start", "file"], "file is a file; expected a folder"),
@@ -632,6 +812,7 @@ def test_start_leaves_nothing_half_done(tmp_path, monkeypatch, capsys):
 def test_misuse(arguments, words, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").touch()
+    (tmp_path / "e5_mean_squared_error.py").mkdir()
     assert run(*arguments) == 2
     said = capsys.readouterr()
     assert said.out == ""

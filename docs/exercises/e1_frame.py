@@ -9,7 +9,7 @@ each other on the last row). Write the function that draws it.
 A frame is an image of one channel, with the channels first, so that its shape is
 (1, G, G) and not (G, G); its dtype is float32.
 
-To check your answer: python -m minidqn.exercises check 1
+To check your answer, in its folder: python -m minidqn.exercises check 1
 """
 
 import numpy as np

@@ -14,7 +14,7 @@ flipped.
 
 Loops are welcome; be right first.
 
-To check your answer: python -m minidqn.exercises check 2
+To check your answer, in its folder: python -m minidqn.exercises check 2
 """
 
 import numpy as np

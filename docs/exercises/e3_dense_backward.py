@@ -15,7 +15,7 @@ all of them.
 
 Every gradient has the shape of the array that it belongs to.
 
-To check your answer: python -m minidqn.exercises check 3
+To check your answer, in its folder: python -m minidqn.exercises check 3
 """
 
 import numpy as np

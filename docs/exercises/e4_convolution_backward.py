@@ -12,7 +12,7 @@ it: go through the products x[i+u,j+v] * kernel[u,v] of the forward pass, one by
 one. When y[i,j] grows by 1, the loss grows by g[i,j]; what does this one product
 add to the gradient of its pixel, and what to the gradient of its kernel number?
 
-To check your answer: python -m minidqn.exercises check 4
+To check your answer, in its folder: python -m minidqn.exercises check 4
 """
 
 import numpy as np

@@ -8,10 +8,10 @@ squared errors over all N samples and all A outputs,
     loss = 1/(N*A) * sum over n,a of (predictions[n,a] - targets[n,a])**2
 
 Return it together with its gradient with respect to the predictions, which you
-find by taking the derivative of that line. Mind what it is divided by: a gradient
-that is A times too long is a learning rate that is A times too high.
+find by taking the derivative of that line. Mind what it is divided by: for plain
+SGD, a gradient that is A times too long is a learning rate that is A times too high.
 
-To check your answer: python -m minidqn.exercises check 5
+To check your answer, in its folder: python -m minidqn.exercises check 5
 """
 
 import numpy as np

@@ -15,7 +15,7 @@ outside the root.
 
 Return new arrays and leave those that you were given as they are.
 
-To check your answer: python -m minidqn.exercises check 6
+To check your answer, in its folder: python -m minidqn.exercises check 6
 """
 
 import numpy as np

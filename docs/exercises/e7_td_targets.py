@@ -17,7 +17,7 @@ experiences (S, action, reward, S_prime), make the targets that it should have s
 
 Return a new array and leave those that you were given as they are.
 
-To check your answer: python -m minidqn.exercises check 7
+To check your answer, in its folder: python -m minidqn.exercises check 7
 """
 
 import numpy as np

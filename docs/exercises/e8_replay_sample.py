@@ -13,7 +13,7 @@ four arrays belongs to the same experience.
 All randomness comes from rng, a numpy.random.Generator: the same rng in the same
 state draws the same batch, so that an experiment can be repeated.
 
-To check your answer: python -m minidqn.exercises check 8
+To check your answer, in its folder: python -m minidqn.exercises check 8
 """
 
 import numpy as np

@@ -16,7 +16,7 @@ the reward is 1 if the fruit is then in one of the basket's three columns, else 
 
 Every step goes one row down, so one sweep from the last row up is enough.
 
-To check your answer: python -m minidqn.exercises check 9
+To check your answer, in its folder: python -m minidqn.exercises check 9
 """
 
 import numpy as np

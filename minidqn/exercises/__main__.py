@@ -87,23 +87,32 @@ def _check(parser, numbers, folder):
         numbers = known
     chosen = [known[number] for number in dict.fromkeys(numbers)]
     for exercise in chosen:
-        if not (folder / exercise.file).is_file():
-            parser.error(
-                f"there is no {folder / exercise.file}; '{COMMAND} start my_folder' copies the "
-                "blanks, and '--folder my_folder' says where they are"
-            )
+        _demand(parser, folder / exercise.file)
+    home = folder.resolve()  # an answer may go to another folder, and stay there
     right = 0
     for exercise in chosen:
         try:
-            with cli.announce_compilation():
-                verdict = check(exercise.number, folder / exercise.file)
+            source = (home / exercise.file).read_bytes()
         except OSError as error:
             parser.error(f"cannot read {folder / exercise.file}: {error.strerror}")
+        with cli.announce_compilation():
+            verdict = check(exercise.number, home / exercise.file, source)
         print(report(exercise, verdict), flush=True)
         right += verdict.right
     if len(chosen) > 1:
         print(f"{right} of {len(chosen)} right")
     return 0 if right == len(chosen) else 1
+
+
+def _demand(parser, path):
+    """End the program if there is no such file."""
+    if path.is_dir():
+        parser.error(f"{path} is a folder; expected a file")
+    if not path.is_file():
+        parser.error(
+            f"there is no {path}; '{COMMAND} start my_folder' copies the blanks, and "
+            "'--folder my_folder' says where they are"
+        )
 
 
 if __name__ == "__main__":

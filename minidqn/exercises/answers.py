@@ -3,9 +3,14 @@
 The file is the learner's own and is run as any program of theirs is.
 """
 
+import contextlib
 import copy
+import importlib
+import inspect
+import sys
 import traceback
 import types
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -18,13 +23,21 @@ __all__ = [
     "Outcome",
     "apart",
     "are_numbers",
+    "at_home",
     "call",
     "close",
     "compare",
     "differs",
     "load",
     "misfit",
+    "shown",
 ]
+
+MODULE = "_answer"
+"""What a learner's file is called among the modules, while it is used."""
+
+NUMBERS = {int, float} | {kind for kind in np.sctypeDict.values() if issubclass(kind, np.number)}
+"""Types of numbers; subclasses of them may do anything."""
 
 
 class NotWrittenError(Exception):
@@ -70,13 +83,62 @@ class Outcome(NamedTuple):
     fault: Fault | None = None
 
 
-def load(path, name):
+class _Borrowed:
+    """A stream that may be used, but not closed."""
+
+    def __init__(self, stream):
+        self._stream = stream
+
+    def __getattr__(self, name):
+        return getattr(self._stream, name)
+
+    def close(self):
+        """Do nothing: the command has more to say."""
+
+
+@contextlib.contextmanager
+def at_home(path):
+    """Let a learner's file find what lies beside it, and leave nothing behind.
+
+    In the body its folder is the first that modules are looked for in. After it
+    the modules that came from there are forgotten, so that those of the same
+    names in another folder are not taken for them.
+
+    Parameters
+    ----------
+    path : Path
+        The file, absolute.
+    """
+    folders, modules = list(sys.path), set(sys.modules)
+    sys.path.insert(0, str(path.parent))
+    importlib.invalidate_caches()  # a file may be newer than the last look at its folder
+    out, err = _Borrowed(sys.stdout), _Borrowed(sys.stderr)
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            yield
+    finally:
+        sys.path[:] = folders
+        new = {name for name in set(sys.modules) - modules if _lies_in(path.parent, name)}
+        for name in list(sys.modules):
+            if name == MODULE or name.split(".")[0] in new:
+                del sys.modules[name]
+
+
+def _lies_in(folder, name):
+    """Whether a module is a file or a package directly in a folder."""
+    file = getattr(sys.modules[name], "__file__", None)
+    return isinstance(file, str) and Path(file).parent in (folder, folder / name)
+
+
+def load(path, source, name):
     """Run a file afresh and find a function in it.
 
     Parameters
     ----------
     path : Path
         The file.
+    source : bytes
+        What is in it.
     name : str
         The function.
 
@@ -85,20 +147,23 @@ def load(path, name):
     callable or Fault
         The function, or why there is none.
     """
-    module = types.ModuleType("answer")
+    module = types.ModuleType(MODULE)
     module.__file__ = str(path)
     try:
         # Compiled here and not imported: Python may have kept an older version's bytecode.
-        code = compile(path.read_bytes(), str(path), "exec", dont_inherit=True)
+        code = compile(source, str(path), "exec", dont_inherit=True)
     except SyntaxError as error:
         return Fault(f"{path.name}, line {error.lineno}: {one_line(error.msg)} (a syntax error).")
     except ValueError as error:  # a null byte, before Python 3.12
         return Fault(f"{path.name} cannot be read as Python: {one_line(error)}.")
+    sys.modules[MODULE] = module  # dataclasses look their module up
     try:
         exec(code, module.__dict__)
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         return Fault(_raised(error, path))
-    function = getattr(module, name, None)
+    function = module.__dict__.get(name)
     if not callable(function):
         return Fault(f"{path.name} has no function {name}.")
     return function
@@ -106,14 +171,38 @@ def load(path, name):
 
 def _raised(error, path):
     """An exception with the last line of the learner's file that led to it."""
-    words = one_line(f"{type(error).__name__}: {error}".removesuffix(": "), most=400)
+    words = f"{type(error).__name__}: {shown(str, error)}".removesuffix(": ")
+    words = one_line(words, most=400)
     frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
     if not frames:
         return f"{path.name}: {words}"
     return f"{path.name}, line {frames[-1].lineno}: {words}\n{frames[-1].line or ''}".rstrip()
 
 
-def call(function, path, names, arguments):
+def shown(write, thing):
+    """A learner's thing as text, though its own methods may raise anything.
+
+    Parameters
+    ----------
+    write : callable
+        Takes the thing and returns the text, such as ``repr``.
+    thing : object
+        What is to be shown.
+
+    Returns
+    -------
+    str
+        The text, or that there is none.
+    """
+    try:
+        return write(thing)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        return "(cannot be shown)"
+
+
+def call(function, path, names, arguments, first=False):
     """Call a learner's function with copies of its arguments.
 
     Parameters
@@ -126,6 +215,8 @@ def call(function, path, names, arguments):
         What it should return.
     arguments : dict
         By name, in order; they stay as they are.
+    first : bool
+        Whether it is the first call: only then NotImplementedError means a blank.
 
     Returns
     -------
@@ -141,35 +232,60 @@ def call(function, path, names, arguments):
     try:
         with np.errstate(all="ignore"):  # what becomes NaN is seen in the results
             returned = function(*given.values())
-    except NotImplementedError as error:
-        raise NotWrittenError from error
-    except (Exception, SystemExit) as error:
+            results = _results(returned, names)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        if first and isinstance(error, NotImplementedError):
+            raise NotWrittenError from error
         return Outcome(arguments, None, Fault(_raised(error, path), arguments))
     changed = [name for name in given if not _unchanged(given[name], arguments[name])]
     if changed:
         words = f"It changed {changed[0]}, which belongs to its caller."
-        shown = {f"{changed[0]} after the call": given[changed[0]]}
-        hint = "an assignment to x[...] and x += ... change the array itself; copy() makes another."
-        return Outcome(arguments, None, Fault(words, arguments, shown, hint))
-    results = (returned,) if len(names) == 1 else returned
-    if not isinstance(results, (tuple, list)) or len(results) != len(names):
+        after = {f"{changed[0]} after the call": given[changed[0]]}
+        return Outcome(arguments, None, Fault(words, arguments, after, IN_PLACE))
+    if results is None:
         expected = f"{len(names)} things: {', '.join(names[:-1])} and {names[-1]}"
         words = f"It returned {_kind(returned)}; expected {expected}."
         return Outcome(arguments, None, Fault(words, arguments))
+    return Outcome(arguments, results)
+
+
+IN_PLACE = (
+    "assignments to parts of it, x += ..., and methods such as sort or shuffle change the "
+    "thing itself; a copy leaves it as it was."
+)
+"""The hint for an argument that was changed."""
+
+
+def _results(returned, names):
+    """What was returned, one thing for each name; None if there are more or fewer."""
+    several = len(names) > 1 and isinstance(returned, (tuple, list))
+    results = tuple(returned) if several else (returned,)
+    for result in results:
+        if inspect.iscoroutine(result):
+            result.close()  # else Python warns that nobody awaited it
+    if len(results) != len(names):
+        return None
     # Copies, because the next call may use the same arrays again.
-    return Outcome(arguments, tuple(r.copy() if isinstance(r, np.ndarray) else r for r in results))
+    return tuple(r.copy() if type(r) is np.ndarray else r for r in results)
 
 
 def _kind(thing):
     """What a thing is, in words that fit into a sentence."""
+    kind = type(thing)  # isinstance would also ask the thing, which may answer anything
+    if kind is types.CoroutineType:
+        return "a coroutine (is there an async before the def?)"
     if thing is None:
         return "None (is the return missing?)"
-    if isinstance(thing, (tuple, list)):
-        return f"a {type(thing).__name__} of {len(thing)}"
-    if isinstance(thing, np.ndarray):
+    if kind in (tuple, list):
+        return f"a {kind.__name__} of {len(thing)}"
+    if kind is np.ndarray:
         return f"an array of shape {thing.shape}"
-    what = "the number" if _is_number(thing) else f"of type {type(thing).__name__}:"
-    return f"{what} {one_line(thing, most=40)}"
+    if issubclass(kind, np.ndarray):
+        return f"of type {kind.__name__}, which is more than an array"
+    what = "the number" if _is_number(thing) else f"of type {kind.__name__}:"
+    return f"{what} {shown(lambda item: one_line(item, most=40), thing)}"
 
 
 def _unchanged(given, before):
@@ -221,8 +337,9 @@ def misfit(name, expected, actual, any_width=False):
         A sentence, empty if nothing is wrong.
     """
     wanted = np.asarray(expected)
-    if not isinstance(actual, np.ndarray) and (wanted.ndim or not _is_number(actual)):
-        thing = f"an array of shape {wanted.shape}" if wanted.ndim else "a number"
+    if type(actual) is not np.ndarray and (wanted.ndim or not _is_number(actual)):
+        plain = "a plain array" if issubclass(type(actual), np.ndarray) else "an array"
+        thing = f"{plain} of shape {wanted.shape}" if wanted.ndim else "a number"
         return f"{name} is {_kind(actual)}; expected {thing}."
     got = np.asarray(actual)
     if got.shape != wanted.shape:
@@ -288,11 +405,12 @@ def apart(name, expected, actual):
     Returns
     -------
     dict of str to array_like
-        Both by what they are called: whole if they have up to two axes or are of
-        different shapes, else the matrix in which they first differ.
+        Both by what they are called: whole if they have up to two axes, else the
+        matrix in which they first differ, or nothing if their shapes do.
     """
-    same_kind = are_numbers(actual) and np.shape(expected) == np.shape(actual)
-    if same_kind and np.ndim(expected) > 2:
+    if np.ndim(expected) > 2:
+        if not are_numbers(actual) or np.shape(expected) != np.shape(actual):
+            return {}
         where = [*np.argwhere(differs(expected, actual)), np.zeros(np.ndim(expected), int)]
         place = tuple(int(index) for index in where[0][:-2])
         name = f"{name}[{', '.join(map(str, place))}]"
@@ -313,9 +431,9 @@ def are_numbers(thing):
     bool
         False for lists, too.
     """
-    numbers = isinstance(thing, (int, float, np.ndarray, np.number))
+    numbers = type(thing) is np.ndarray or _is_number(thing)
     return numbers and np.asarray(thing).dtype.kind in "fiub"
 
 
 def _is_number(thing):
-    return isinstance(thing, (int, float, np.number)) and not isinstance(thing, bool)
+    return type(thing) in NUMBERS

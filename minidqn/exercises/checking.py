@@ -9,6 +9,7 @@ from minidqn.exercises.answers import (
     NotWrittenError,
     apart,
     are_numbers,
+    at_home,
     call,
     close,
     compare,
@@ -43,7 +44,7 @@ class Verdict(NamedTuple):
         return self.written and self.fault is None
 
 
-def check(number, path):
+def check(number, path, source):
     """Check the answer to an exercise.
 
     Parameters
@@ -51,7 +52,9 @@ def check(number, path):
     number : int
         The exercise.
     path : Path
-        The learner's file; it is run.
+        The learner's file, absolute; it is run.
+    source : bytes
+        What is in it.
 
     Returns
     -------
@@ -59,20 +62,24 @@ def check(number, path):
         What is said of it.
     """
     problem = PROBLEMS[number]
-    function = load(path, problem.function)
-    if isinstance(function, Fault):
-        return Verdict(True, fault=function)
-    try:
-        if problem.answer is None:
-            return Verdict(True, *check_samples(function, path))
-        return Verdict(True, *_check_results(function, path, problem, MISTAKES[number]))
-    except NotWrittenError:
-        return Verdict(False)
+    with at_home(path):
+        function = load(path, source, problem.function)
+        if isinstance(function, Fault):
+            return Verdict(True, fault=function)
+        try:
+            if problem.answer is None:
+                return Verdict(True, *check_samples(function, path))
+            return Verdict(True, *_check_results(function, path, problem, MISTAKES[number]))
+        except NotWrittenError:
+            return Verdict(False)
 
 
 def _check_results(function, path, problem, mistakes):
     """How many cases there are, and the fault in the first that has one."""
-    outcomes = [call(function, path, problem.results, case) for case in problem.cases()]
+    outcomes = [
+        call(function, path, problem.results, case, first=number == 0)
+        for number, case in enumerate(problem.cases())
+    ]
     for outcome in outcomes:
         fault = outcome.fault or _fault(problem, outcome)
         if fault:

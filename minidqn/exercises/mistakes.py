@@ -97,6 +97,12 @@ def _full(x, kernel):
     return convolve(_padded(x, around, around), kernel)
 
 
+def _last_product(x, kernel):
+    last = np.zeros_like(kernel)
+    last[-1, -1] = kernel[-1, -1]
+    return convolve(x, last)
+
+
 CONVOLVE = [
     Mistake(
         "the kernel is turned by 180 degrees: cross-correlation does not flip it.",
@@ -120,8 +126,20 @@ CONVOLVE = [
         "is as large as the image.",
         lambda x, kernel: (convolve(x, kernel)[0][:-1, :-1],),
     ),
+    Mistake(
+        "only the last product is left of each window: a pixel of y is the sum of them all.",
+        _last_product,
+    ),
 ]
 
+
+def _moved(x, w, g, places):
+    """The right results, each moved by some places in the tuple."""
+    results = dense_backward(x, w, g)
+    return results[places:] + results[:places]
+
+
+ORDER = "the results are in another order: dx comes first, then dw, then db."
 
 DENSE_BACKWARD = [
     Mistake(
@@ -155,6 +173,9 @@ DENSE_BACKWARD = [
         "db is one number, summed over samples and outputs: each output has its own bias.",
         lambda x, w, g: (None, None, g.sum()),
     ),
+    # Whatever the order is, each result that is not in its place was moved by one or by two.
+    Mistake(ORDER, lambda x, w, g: _moved(x, w, g, 1)),
+    Mistake(ORDER, lambda x, w, g: _moved(x, w, g, 2)),
 ]
 
 
@@ -328,6 +349,12 @@ TD_TARGETS = [
         lambda q, a, r, q_next, gamma: _targets(q, a, r + gamma * q_next.max(axis=1)),
     ),
     Mistake(
+        "a lost game's end is ignored: its reward is less than 0, and marks an end, too.",
+        lambda q, a, r, q_next, gamma: _targets(
+            q, a, np.where(r > 0, r, gamma * q_next.max(axis=1))
+        ),
+    ),
+    Mistake(
         "the rewards are ignored, and with them the end of a game.",
         lambda q, a, r, q_next, gamma: _targets(q, a, gamma * q_next.max(axis=1)),
     ),
@@ -369,12 +396,13 @@ TD_TARGETS = [
 ]
 
 
-def _q(grid_size, gamma, best=max, walls=True, moves_first=True, reach=1, end=2, last=1.0):
+def _q(grid_size, gamma, best=max, walls=True, moves_first=True, reach=1, end=2, rewards=(1, -1)):
     """Action values by trying all that can follow, with something wrong.
 
-    The fruit ends the game `end` rows above the grid's lower edge, for a reward
-    of `last` if its distance from the basket's centre is `reach` or less.
+    The fruit ends the game `end` rows above the grid's lower edge, for the first
+    of the two `rewards` if its distance from the basket's centre is `reach` or less.
     """
+    caught, missed = rewards
 
     def value(row, fruit, basket, action):
         after = basket + action
@@ -382,7 +410,7 @@ def _q(grid_size, gamma, best=max, walls=True, moves_first=True, reach=1, end=2,
             after = min(max(after, 1), grid_size - 2)
         if row + 1 == grid_size - end:
             seen = after if moves_first else basket
-            return last if abs(fruit - seen) <= reach else -last
+            return caught if abs(fruit - seen) <= reach else missed
         return gamma * best([value(row + 1, fruit, after, later) for later in ACTIONS])
 
     q = np.empty((grid_size - 2, grid_size, grid_size - 2, len(ACTIONS)))
@@ -395,7 +423,11 @@ Q_STAR = [
     Mistake("gamma is forgotten: each step earlier counts less.", lambda size, _: _q(size, 1.0)),
     Mistake(
         "gamma is applied to the reward, too: that comes with the step, and counts in full.",
-        lambda size, gamma: _q(size, gamma, last=gamma),
+        lambda size, gamma: _q(size, gamma, rewards=(gamma, -gamma)),
+    ),
+    Mistake(
+        "a missed fruit is worth 0: its reward is -1.",
+        lambda size, gamma: _q(size, gamma, rewards=(1, 0)),
     ),
     Mistake(
         "the basket leaves the grid: at a wall it stays, and its centre is in 1 to G - 2.",

@@ -1,10 +1,12 @@
 """What a check has found, in words and small arrays, 80 columns wide."""
 
+import functools
 import textwrap
 
 import numpy as np
 
 from minidqn.checks import one_line
+from minidqn.exercises.answers import shown
 
 __all__ = ["report"]
 
@@ -57,7 +59,8 @@ def _shown(things):
     lines = []
     for name, thing in things.items():
         head = f"{INDENT * 2}{name.ljust(longest)} = "
-        lines.append(head + _text(thing, " " * len(head)))
+        indent = " " * len(head)
+        lines.append(head + shown(functools.partial(_text, indent=indent), thing))
     return lines
 
 
@@ -65,7 +68,7 @@ def _text(thing, indent):
     """An array or anything else, as it would be written; later lines begin with `indent`."""
     if isinstance(thing, np.random.Generator):
         return f"np.random.default_rng({thing.bit_generator.seed_seq.entropy})"
-    if isinstance(thing, np.ndarray):
+    if type(thing) is np.ndarray:
         return np.array2string(
             thing,
             max_line_width=WIDTH,
