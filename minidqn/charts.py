@@ -45,7 +45,9 @@ def _figure(width, height):
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
+    # A little more than so many pixels: matplotlib before 3.11 rounds down what is a hair less.
+    size = (width + 0.01) / DPI, (height + 0.01) / DPI
+    figure = Figure(figsize=size, dpi=DPI)
     FigureCanvasAgg(figure)
     return figure
 
