@@ -3,7 +3,8 @@
 A run keeps its weights at the end of epochs 0 (before the training), 1, 2, 3, 4, 6,
 8, 12, 16, 24, ...: the powers of two, and one and a half times them. More of
 them lie where more happens, and none depends on how many epochs there will be. The
-last moment of all is weights.npz itself.
+last moment of all is weights.npz itself. Epochs before the first update are not kept,
+but for 0: their weights are the same.
 
 A kernel's numbers that belong to one output share a scale, the greatest of them over
 127, and are rounded to whole multiples of it, from -127 to 127; so each is at most half
@@ -19,6 +20,9 @@ __all__ = ["dequantized", "discard_after", "is_moment", "load", "quantized", "sa
 
 MOST = 127
 """The greatest number that a weight is rounded to; an int8 holds it and its negative."""
+
+GREATEST_SCALE = np.nextafter(np.finfo(np.float32).max / np.float32(MOST), np.float32(0))
+"""The greatest scale: 127 times as much is finite for certain, however it was rounded."""
 
 
 def is_moment(epoch):
@@ -71,6 +75,7 @@ def quantized(weights):
             continue
         inputs = tuple(range(array.ndim - 1))  # an output is an index of the last axis
         scale = (np.abs(array).max(axis=inputs) / MOST).astype(np.float32)
+        scale = np.minimum(scale, GREATEST_SCALE)
         multiples = np.divide(array, scale, out=np.zeros_like(array), where=scale > 0)
         arrays[name] = np.rint(multiples).clip(-MOST, MOST).astype(np.int8)
         arrays[f"{name}/scale"] = scale

@@ -1,7 +1,7 @@
 """``python -m minidqn.page RUN``: a run as one page for a browser, where the network plays live.
 
 The page carries the run's weights, as base64, and a forward pass in plain JavaScript
-(``minidqn/web/network.js``), which mirrors ``minidqn.nn.convolution`` name by name. It asks
+(``minidqn/web/network.js``), which names its counterparts in Python. It asks
 the network for nothing: its Content-Security-Policy forbids every request, and lets no
 script run but the one that is named by its hash. What comes from the run, such as the name
 of its folder, is JSON that the script puts into the page as text.
@@ -73,6 +73,7 @@ def describe(folder):
         "gridSize": settings.grid_size,
         "gamma": settings.gamma,
         "epochs": settings.epochs,
+        "updates": records[-1].updates,
         "starts": settings.grid_size * (settings.grid_size - 2),
         "curve": _curve(records),
         "moments": [

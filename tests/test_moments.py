@@ -5,7 +5,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from minidqn import moments, runs, storage, train
@@ -26,6 +26,11 @@ def test_is_moment(epoch):
     assert moments.is_moment(epoch) == (epoch in expected)
 
 
+GREATEST = 3.4028234663852886e38
+"""The greatest float32; a 127th of it is rounded up."""
+
+
+@example([GREATEST, 1.0, -GREATEST, -GREATEST, 0.0, 2.0])
 @given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=6, max_size=6))
 def test_rounding(numbers):
     """By at most half a scale, and a little for float32 itself."""
@@ -53,6 +58,21 @@ def test_save_and_load(model, tmp_path):
         assert arrays[name].dtype == array.dtype
     assert moments.saved_epochs(tmp_path, 500) == [24]
     assert moments.saved_epochs(tmp_path, 23) == []
+
+
+def test_the_greatest_weights_can_be_read_again(model, tmp_path):
+    for array in model.named_weights().values():
+        array[...] = GREATEST
+    moments.save(tmp_path, 1, model)
+    for name, array in moments.dequantized(moments.load(tmp_path, 1, model)).items():
+        np.testing.assert_allclose(array, GREATEST, rtol=1e-6, err_msg=name)
+
+
+def test_those_after_an_epoch_are_discarded(model, tmp_path):
+    for epoch in (0, 3, 4, 6):
+        moments.save(tmp_path, epoch, model)
+    moments.discard_after(tmp_path, 3)
+    assert moments.saved_epochs(tmp_path, 500) == [0, 3]
 
 
 def test_a_moment_is_small(tmp_path):

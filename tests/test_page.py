@@ -474,7 +474,66 @@ def test_pieces_by_key(browser, folder):
     browser.key("ArrowLeft")
     assert game(browser) == [1, 8, 1]
     assert browser.evaluate("byId('basket').getAttribute('aria-valuenow')") == "1"
+    browser.evaluate("byId('fruit').focus()")
+    for key, then in [
+        ("PageDown", [7, 8, 1]), ("PageUp", [0, 8, 1]), ("Home", [0, 0, 1]), ("End", [0, 9, 1]),
+    ]:  # fmt: skip
+        browser.evaluate(
+            "byId('fruit').dispatchEvent(new KeyboardEvent('keydown', "
+            f"{{key: '{key}', bubbles: true, cancelable: true}})), 0"
+        )
+        assert game(browser) == then
     assert browser.evaluate("page.person") is None  # none of these was a move
+
+
+def test_who_leaves_a_duel_is_told(browser, folder):
+    opened(browser, folder)
+    start(browser, 4, 4, duel=True)
+    browser.key("ArrowLeft")
+    assert text(browser, "#result") == "Row 1: fruit column 4, you 3, network 3."
+    browser.click("#step")
+    assert text(browser, "#result") == "You left; this game is not counted."
+    for _ in range(6):
+        browser.click("#step")
+    assert game(browser)[0] == 8
+    assert "Not counted" in text(browser, "#result")
+    assert text(browser, "#score-alone") == "0 of 0"
+
+
+def test_any_arrow_of_the_hint_begins_a_duel(browser, folder):
+    opened(browser, folder)
+    browser.key("ArrowDown")
+    assert browser.evaluate("[page.person !== null, scrollY]") == [True, 0]
+
+
+@pytest.mark.parametrize("with_key", ["ctrlKey", "altKey", "metaKey"])
+def test_arrows_with_other_keys_stay_the_browsers(browser, folder, with_key):
+    opened(browser, folder)
+    stolen = browser.evaluate(
+        "!document.body.dispatchEvent(new KeyboardEvent('keydown', "
+        f"{{key: 'ArrowLeft', {with_key}: true, bubbles: true, cancelable: true}}))"
+    )
+    assert [stolen, browser.evaluate("page.person")] == [False, None]
+
+
+@pytest.mark.parametrize("clicked", ["#basket", "#conv2d"])
+def test_keys_play_after_a_click(browser, folder, clicked):
+    """Arrows belong to a piece or to a map only if it was reached by Tab."""
+    opened(browser, folder)
+    start(browser, 4, 4, duel=True)
+    browser.click(clicked)
+    browser.key("ArrowLeft")
+    assert game(browser)[0] == 1
+    assert browser.evaluate("page.person.basket") == 3
+
+
+def test_dragging_pauses(browser, folder):
+    opened(browser, folder)
+    browser.evaluate(CLOCK)
+    start(browser, 7, 2)
+    browser.click("#play")
+    browser.drag(cell(browser, 0, 7), cell(browser, 3, 3))
+    assert not browser.evaluate("page.playing")
 
 
 # What the network sees
@@ -729,6 +788,52 @@ def _luminance(colour):
     parts = np.array([int(part) for part in re.findall(r"\d+", colour)[:3]]) / 255
     linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
     return linear @ [0.2126, 0.7152, 0.0722]
+
+
+def test_what_a_screen_reader_says_of_controls(browser, folder):
+    opened(browser, folder)
+    said = "(id, name) => byId(id).getAttribute(`aria-${name}`)"
+    bounds = (
+        f"['fruit', 'basket'].map((id) => ['valuemin', 'valuemax'].map((n) => ({said})(id, n)))"
+    )
+    assert browser.evaluate(bounds) == [["0", "9"], ["1", "8"]]
+    assert browser.evaluate(f"({said})('speed', 'valuetext')") == "4 steps a second"
+    figures = [
+        node["name"]["value"]
+        for node in browser.send("Accessibility.getFullAXTree")["nodes"]
+        if not node["ignored"] and node["role"]["value"] == "figure"
+    ]
+    assert figures == ["learned: max Q", "exact: max Q*", "error"]
+
+
+def ticks(browser):
+    """What stands below the learning curve."""
+    return browser.evaluate(
+        "[...document.querySelectorAll('#curve .tick')].slice(3).map((e) => e.textContent)"
+    )
+
+
+def test_a_run_of_one_epoch(browser, folder, tmp_path):
+    opened(browser, folder)
+    assert ticks(browser) == ["0", "250", "epoch", "500"]
+    trained(*SMALL, "--grid-size", 5, "--epochs", 1, "--out", tmp_path)
+    assert made(tmp_path) == 0
+    opened(browser, tmp_path)
+    assert ticks(browser) == ["0", "epoch", "1"]
+    assert text(browser, "#moment-name") == "epoch 1, not trained yet"
+    assert " 1 epoch, " in text(browser, "#about")
+    assert text(browser, "h1") == "A network that plays"
+
+
+def test_great_numbers_are_short(browser, folder):
+    opened(browser, folder)
+    assert browser.evaluate("[signed(-0.5), signed(-3.4e38)]") == [
+        "\N{MINUS SIGN}0.50", "\N{MINUS SIGN}3.40e+38"
+    ]  # fmt: skip
+
+
+def test_moments_are_spread():
+    assert page._spread(list(range(13)), 7) == [0, 2, 4, 6, 8, 10, 12]
 
 
 # What it never does

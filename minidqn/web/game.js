@@ -2,6 +2,7 @@
 
 const ACTIONS = [-1, 0, 1]; // left, stay, right: columns that the basket moves in one step
 
+// As draw in minidqn/fruit.py.
 // One frame: zeros, and ones for the fruit and the three pixels of the basket.
 function draw(gridSize, fruitRow, fruitColumn, basket) {
   const frame = zeros(gridSize, gridSize, 1);
@@ -11,11 +12,13 @@ function draw(gridSize, fruitRow, fruitColumn, basket) {
   return frame;
 }
 
+// As the last line of _fall in minidqn/fruit.py.
 // Where the basket's centre is after an action: the walls hold it.
 function moved(gridSize, basket, action) {
   return Math.min(Math.max(basket + action, 1), gridSize - 2);
 }
 
+// As episode in minidqn/fruit.py.
 // One game, as a generator: the coroutine of Python. ep.next() draws the first frame,
 // ep.next(action) plays one step, and what both return has {value: [S, reward]}. A reward
 // that is not 0 comes with the last frame.
@@ -28,6 +31,7 @@ function* episode(gridSize, [fruitColumn, basket]) {
   }
 }
 
+// As q_star in minidqn/exact.py.
 // Q*: the return of each action when all later actions are the best. Every step takes the
 // fruit one row down, so one sweep from the last row up solves Bellman's equation:
 //

@@ -1,6 +1,6 @@
-// The network's forward pass. Every function has the name and the formula of its
-// counterpart in minidqn/nn/convolution.py and minidqn/nn/layers.py; read them side by
-// side. Here is one frame at a time, so the formulas have no n, and numbers are doubles.
+// The network's forward pass. Above each function its counterpart in Python is named; read
+// them side by side. Here is one frame at a time, so the formulas have no n, and numbers are
+// doubles.
 //
 // An array is {shape, data}: its numbers lie in one row, the last index the fastest, so
 // that element (i, j, o) of an array of shape (H, W, F) is data[(i * W + j) * F + o].
@@ -9,6 +9,8 @@ function zeros(...shape) {
   return { shape, data: new Float64Array(shape.reduce((product, length) => product * length, 1)) };
 }
 
+// As convolve in minidqn/nn/convolution.py.
+//
 // y[i,j,o] = bias[o] + sum over u,v,c of x[i+u,j+v,c] * kernel[u,v,c,o]
 //
 // x has shape (H, W, C), channels last; kernel (kh, kw, C, F); bias (F). The kernel never
@@ -31,16 +33,19 @@ function convolve(x, kernel, bias) {
   return y;
 }
 
-// y = max(0, x), number by number
+// As the activation "relu" in minidqn/nn/layers.py: y = max(0, x), number by number.
 function relu(x) {
   return { shape: x.shape, data: x.data.map((number) => Math.max(0, number)) };
 }
 
+// As Flatten.forward in minidqn/nn/layers.py.
 // All numbers of x in a row: shape (H, W, C) becomes (H * W * C).
 function flatten(x) {
   return { shape: [x.data.length], data: x.data };
 }
 
+// As Dense.forward in minidqn/nn/layers.py, without the activation.
+//
 // y[k] = bias[k] + sum over d of x[d] * kernel[d,k]
 function dense(x, kernel, bias) {
   const [D, K] = kernel.shape;
@@ -51,6 +56,7 @@ function dense(x, kernel, bias) {
   return y;
 }
 
+// As Sequential.layer_outputs in minidqn/nn/models.py.
 // What every layer makes of a frame S of shape (G, G, 1). The recipe is q_network in
 // minidqn/recipe.py; model holds the weights under the names they have in weights.npz.
 function layerOutputs(model, S) {
@@ -62,23 +68,27 @@ function layerOutputs(model, S) {
   return { conv2d, conv2d_1, flatten: flat, dense: hidden, dense_1: q };
 }
 
+// As Sequential.predict in minidqn/nn/models.py.
 // Q(S, a) for a = -1, 0, 1: what the network expects of left, stay and right.
 function predict(model, S) {
   return Array.from(layerOutputs(model, S).dense_1.data);
 }
 
-// The place of the greatest number, the first of them if there are several, as in NumPy.
+// As numpy.argmax.
+// The place of the greatest number, the first of them if there are several.
 function argmax(numbers) {
   return numbers.indexOf(Math.max(...numbers));
 }
 
+// As greedy in minidqn/qlearning.py.
 // The action with the greatest Q-value: -1, 0 or 1.
 function greedy(q) {
   return ACTIONS[argmax(q)];
 }
 
+// As dequantized in minidqn/moments.py.
 // Weights as the page carries them: base64 of little-endian float32, or of int8 that
-// counts multiples of one scale an output, as in minidqn/moments.py.
+// counts multiples of one scale an output.
 function decode({ shape, float32, int8, scale }) {
   const array = zeros(...shape);
   if (float32 !== undefined) {

@@ -98,7 +98,13 @@ function step(personAction = 0) {
   page.game.step(greedy(predict(model(), page.game.S)));
   if (page.person) page.person.step(personAction);
   if (page.game.reward !== 0) finish();
+  else if (page.person) sayPlaces();
   render();
+}
+
+function sayPlaces() {
+  const { row, fruit, basket } = page.game;
+  say(`Row ${row}: fruit column ${fruit}, you ${page.person.basket}, network ${basket}.`);
 }
 
 // A game has ended: count it, and say how.
@@ -145,9 +151,15 @@ function personMoves(action) {
   else step(action);
 }
 
-// What the clock does, or the button Step: the network plays alone.
+// What the clock does, or the button Step: the network plays alone. A person who was
+// playing leaves, and the game that two had begun is counted for neither.
 function networkMoves() {
+  const left = page.person !== null && page.game.reward === 0;
   page.person = null;
+  if (left) {
+    page.counted = false;
+    say("You left; this game is not counted.");
+  }
   if (page.game.reward !== 0) newGame();
   else step();
 }
@@ -157,6 +169,12 @@ function setPlaying(playing) {
   clearTimeout(timer);
   byId("play").textContent = playing ? "Pause" : "Play";
   if (playing) schedule();
+}
+
+function showSpeed() {
+  const steps = byId("speed").valueAsNumber;
+  const words = `${steps} step${steps === 1 ? "" : "s"} a second`;
+  byId("speed").setAttribute("aria-valuetext", words);
 }
 
 function schedule() {
@@ -208,9 +226,11 @@ function piece(board, cells, name, label, draggable) {
   svg("rect", { x: 0.6, y: 0.6, width: cells * CELL - 1.2, height: CELL - 1.2, rx: 1.6 }, group);
   if (cells > 1) svg("text", { x: cells * CELL / 2, y: 6.7 }, group);
   if (!draggable) return group;
-  const place = { tabindex: 0, role: "slider", "aria-label": label, "aria-valuemin": 0 };
+  const [least, most] = name === "basket" ? [1, G - 2] : [0, G - 1];
+  const place = {
+    tabindex: 0, role: "slider", "aria-label": label, "aria-valuemin": least, "aria-valuemax": most,
+  };
   for (const [key, value] of Object.entries(place)) group.setAttribute(key, value);
-  group.setAttribute("aria-valuemax", G - 1);
   svg("title", {}, group, `${label}: drag it, or move it with the arrow keys`);
   group.addEventListener("pointerdown", (event) => startDrag(event, name));
   group.addEventListener("keydown", (event) => movePiece(event, name));
@@ -228,7 +248,10 @@ function startDrag(event, name) {
     const row = Math.floor(((move.clientY - box.top) / unit - 1) / CELL);
     moveTo(name, column, row);
   };
-  group.onpointerup = group.onpointercancel = () => { group.onpointermove = null; };
+  group.onpointerup = group.onpointercancel = () => {
+    group.onpointermove = null;
+    group.blur(); // arrows move it only if it was reached by Tab
+  };
 }
 
 function moveTo(name, column, row) {
@@ -238,8 +261,8 @@ function moveTo(name, column, row) {
 }
 
 function movePiece(event, name) {
-  const across = { ArrowLeft: -1, ArrowRight: 1 }[event.key] || 0;
-  const down = { ArrowUp: -1, ArrowDown: 1 }[event.key] || 0;
+  const across = { ArrowLeft: -1, ArrowRight: 1, Home: -G, End: G }[event.key] || 0;
+  const down = { ArrowUp: -1, ArrowDown: 1, PageUp: -G, PageDown: G }[event.key] || 0;
   if (!across && !down) return;
   event.preventDefault();
   event.stopPropagation(); // these arrows are not moves of the person
@@ -314,7 +337,8 @@ function showBars() {
 }
 
 function signed(number) {
-  return number.toFixed(2).replace("-", "\u2212");
+  const words = Math.abs(number) > 1e4 ? number.toPrecision(3) : number.toFixed(2);
+  return words.replace("-", "\u2212");
 }
 
 function showScores() {
@@ -370,7 +394,7 @@ function showFeatures(layer) {
         cell(context, x, y, size / side, i, j);
       }
   }
-  byId(`${layer}-range`).textContent = `dark: 0, bright: ${most.toFixed(2)}`;
+  byId(`${layer}-range`).textContent = `dark: 0, bright: ${signed(most)}`;
   if (page.unit?.layer === layer) markUnit(context, layer);
 }
 
@@ -463,7 +487,7 @@ function showUnit() {
 function learnedValues(row) {
   const key = `${page.moment}/${row}`;
   if (!page.learned.has(key)) page.learned.set(key, table(G, () => null));
-  const values = page.learned.get(key), until = performance.now() + 20;
+  const values = page.learned.get(key), until = performance.now() + 60;
   let complete = true;
   for (let fruit = 0; fruit < G; fruit++)
     for (let basket = 1; basket <= G - 2; basket++) {
@@ -524,9 +548,11 @@ function drawAxes(context, left, top, edge, bottom) {
   context.textAlign = "right";
   context.fillText(G - 2, left - 4, top + edge / 2 + 2);
   context.fillText(1, left - 4, bottom - edge / 2 - 1);
+  context.textAlign = "right";
+  const last = context.measureText(G - 1).width;
+  context.fillText(G - 1, left + Math.min((G - 0.5) * edge + last / 2, G * edge), bottom + 11);
   context.textAlign = "center";
   context.fillText(0, left + edge / 2, bottom + 11);
-  context.fillText(G - 1, left + (G - 0.5) * edge, bottom + 11);
   context.fillText("fruit", left + G * edge / 2, bottom + 11);
   context.save();
   context.translate(9, (top + bottom) / 2);
@@ -566,7 +592,8 @@ function showMoment() {
   const { epoch, wins, qError } = run.moments[page.moment];
   let words = `epoch ${epoch} of ${run.epochs}`;
   if (epoch === 0) words = "untrained";
-  if (epoch === run.epochs) words = `epoch ${epoch}, trained`;
+  const learned = run.updates > 0 ? "trained" : "not trained yet";
+  if (epoch === run.epochs) words = `epoch ${epoch}, ${learned}`;
   const error = qError === null ? "is no number" : qError.toFixed(3);
   byId("moment-name").textContent = words;
   byId("moment").setAttribute("aria-valuetext", words);
@@ -589,9 +616,9 @@ function showCurve() {
   }
   const half = Math.round(run.epochs / 2);
   const ticks = [
-    [0, left, "middle"], [half, x(half), "middle"], ["epoch", x(run.epochs * 0.75), "middle"],
-    [run.epochs, right + 12, "end"],
+    [0, left, "middle"], ["epoch", x(run.epochs * 0.75), "middle"], [run.epochs, right + 12, "end"],
   ];
+  if (half > 0 && half < run.epochs) ticks.splice(1, 0, [half, x(half), "middle"]);
   for (const [words, at, side] of ticks)
     svg("text", { x: at, y: bottom + 24, class: `tick ${side}` }, curve, words);
   const first = run.moments[0];
@@ -624,7 +651,8 @@ function keyPressed(event) {
   const action = PERSON[event.key];
   const withOthers = event.ctrlKey || event.altKey || event.metaKey;
   if (action === undefined || withOthers || event.target.closest("input, select")) return;
-  if (event.key === "ArrowDown" && !page.person) return; // it scrolls, unless it is a move
+  const onControl = event.target !== document.body;
+  if (event.key === "ArrowDown" && !page.person && onControl) return; // there it scrolls
   event.preventDefault();
   personMoves(action);
 }
@@ -633,7 +661,7 @@ function listen() {
   byId("play").addEventListener("click", () => setPlaying(!page.playing));
   byId("step").addEventListener("click", () => { setPlaying(false); networkMoves(); });
   byId("new").addEventListener("click", () => newGame());
-  byId("speed").addEventListener("input", () => setPlaying(page.playing));
+  byId("speed").addEventListener("input", () => { showSpeed(); setPlaying(page.playing); });
   for (const button of document.querySelectorAll(".move"))
     button.addEventListener("click", () => personMoves(Number(button.dataset.action)));
   document.addEventListener("keydown", keyPressed);
@@ -642,7 +670,10 @@ function listen() {
   for (const layer of Object.keys(LAYERS)) {
     const canvas = byId(layer);
     canvas.addEventListener("pointermove", (event) => choose(unitAt(layer, event)));
-    canvas.addEventListener("pointerdown", (event) => choose(unitAt(layer, event)));
+    canvas.addEventListener("pointerdown", (event) => {
+      event.preventDefault(); // no focus: arrows belong to it only if it was reached by Tab
+      choose(unitAt(layer, event));
+    });
     canvas.addEventListener("pointerleave", () => {
       if (document.activeElement !== canvas) choose(null);
     });
@@ -659,8 +690,9 @@ function listen() {
 
 function begin() {
   byId("run-name").textContent = run.name;
+  if (run.updates === 0) document.querySelector("h1").textContent = "A network that plays";
   byId("about").textContent =
-    `\u00b7 ${G} \u00d7 ${G} grid, ${run.epochs} epochs, \u03b3 = ${run.gamma}`;
+    `\u00b7 ${G} \u00d7 ${G} grid, ${run.epochs} epoch${run.epochs === 1 ? "" : "s"}, \u03b3 = ${run.gamma}`;
   byId("moment").max = run.moments.length - 1;
   byId("moment").value = page.moment;
   const rows = ["game", ...Array(G - 2).keys()];
@@ -674,6 +706,7 @@ function begin() {
   buildBars();
   newGame();
   showMoment();
+  showSpeed();
   listen();
   setPlaying(page.playing);
 }
