@@ -689,6 +689,27 @@ def test_maps_of_values(browser, folder):
                 np.testing.assert_allclose(colour, expected, atol=1)
             label = browser.evaluate(f"byId('{name}').getAttribute('aria-label')")
             assert f"fruit in row {at}: from " in label
+    browser.evaluate("byId('moment').focus()")
+    browser.key("Home")  # the maps follow to another moment
+    assert browser.evaluate("page.moment") == 0
+    browser.evaluate("while (!learnedValues(1).complete); 0")
+    got = np.array(browser.evaluate("learnedValues(1).values"))
+    here = browser.evaluate("Math.max(...predict(model(), draw(G, 1, 3, 6)))")
+    assert got[3, 5] == here
+    assert np.abs(got - learned[1]).max() > 0.1
+
+
+def test_where_the_game_is_in_the_maps(browser, folder):
+    """The small frame lies on the cell of the game's fruit and basket."""
+    opened(browser, folder)
+    browser.evaluate("place(3, 0, 6); showMaps(); 0")
+    edge = (browser.evaluate("byId('map-exact').clientWidth") - 38) / 10
+    x, y = 36 + 3 * edge, 2 + (8 - 6) * edge
+    inside = colours(browser, "map-exact", int(x + edge / 2), int(y + edge / 2))
+    corner = colours(browser, "map-exact", int(x + 2), int(y + 2))
+    below = colours(browser, "map-exact", int(x + 2), int(y + edge + 4))
+    assert np.abs(np.subtract(corner, inside)).max() > 20  # the frame's own colour
+    assert np.abs(np.subtract(below, inside)).max() < 5  # and none of it a cell further down
 
 
 # For everybody

@@ -282,7 +282,7 @@ function showBoard() {
   pieces.basket.setAttribute("aria-valuetext", `around column ${basket}`);
   pieces.basket.querySelector("text").textContent = duel ? "network" : "";
   pieces.you.style.display = duel ? "" : "none";
-  pieces.hint.textContent = duel ? "" : "press \u2190 \u2193 \u2192 to play against it";
+  pieces.hint.textContent = duel ? "" : "press \u2190 or \u2192 to play against it";
   if (duel) {
     put(pieces.you, page.person.basket - 1, LANE);
     pieces.you.querySelector("text").textContent = "you";
