@@ -236,8 +236,12 @@ def test_the_glossary():
             found |= {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
             found |= {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
             found |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
-        for name in re.findall(r"`([^`]+)`", names):
+        listed = re.findall(r"`([^`]+)`", names)
+        for name in listed:
             assert name in found, f"{symbol}: {name} is not in {references}"
+        # Where the code has a name that is the symbol itself, that is its name.
+        for letter in re.findall(r"\$\\?(?:var)?(\w+)\$", symbol):
+            assert letter not in found or letter in listed, f"{symbol} is called {letter} there"
 
 
 GREEK = (
