@@ -30,7 +30,7 @@ from minidqn.runs import (
 
 __all__ = ["State", "discard_newest", "load", "load_latest", "save"]
 
-FORMAT = 1
+FORMAT = 2
 """Version of the format; a file of another is refused."""
 
 MOST_JSON = 100_000
@@ -64,14 +64,13 @@ class State(NamedTuple):
 def _named(model):
     """The arrays of a network and its optimizer, under the names that they have in a file."""
     arrays = {f"weights/{name}": array for name, array in model.named_weights().items()}
-    return arrays | {f"optimizer/{name}": a for name, a in model.optimizer.state().items()}
+    return arrays | {f"optimizer/{name}": array for name, array in model.named_state().items()}
 
 
 def _arrays(state):
     """The arrays of a checkpoint by name, but for the JSON and the checksum."""
     arrays = _named(state.model)
-    side = state.settings.grid_size
-    for name, array in state.memory.experiences((1, side, side)).items():
+    for name, array in state.memory.experiences().items():
         arrays[f"memory/{name}"] = array
     return arrays | {"records": _table(state.records)}
 
@@ -117,7 +116,7 @@ def save(folder, state):
         "memory": {
             "count": state.memory.count,
             "oldest": state.memory.oldest,
-            "dtype": str(state.memory.dtype),
+            "pixels": len(arrays["memory/positions"]),
         },
         "epochs": len(state.records),
     }
@@ -164,13 +163,16 @@ def load(path, weights_of, build):
         del arrays["json"]
         if not np.array_equal(arrays.pop("checksum"), _checksum(text, arrays)):
             raise ValueError("its checksum is not that of its contents")
-        for name, array in _named(model).items():
-            finite(name, arrays[name])
-            if name.startswith("optimizer/") and (arrays[name] < 0).any():
-                raise ValueError(f"{name} holds numbers below 0")
-            array[...] = arrays[name]
-        experiences = {name: arrays[f"memory/{name}"] for name in Memory.ARRAYS}
-        memory = Memory(settings.capacity, experiences, header["memory"]["oldest"])
+        model.set_weights([arrays[f"weights/{name}"] for name in model.named_weights()])
+        for name, array in model.named_state().items():
+            finite(f"optimizer/{name}", arrays[f"optimizer/{name}"])
+            array[...] = arrays[f"optimizer/{name}"]
+        memory = Memory.of(
+            {name.partition("/")[2]: a for name, a in arrays.items() if name.startswith("memory/")},
+            settings.capacity,
+            header["memory"]["oldest"],
+            (1, settings.grid_size, settings.grid_size),
+        )
         streams = settings.streams()
         for name in Streams._fields:
             getattr(streams, name).bit_generator.state = header["generators"][name]
@@ -181,16 +183,16 @@ def load(path, weights_of, build):
 
 def _expected(header, length, model):
     """Arrays of the shapes and dtypes that the file must hold, which take no memory."""
-    stored, side = header["memory"]["count"], header["settings"].grid_size
-    kind, columns = header["memory"]["dtype"], len(Record._fields)
+    stored, pixels = header["memory"]["count"], header["memory"]["pixels"]
     shapes = {
         "json": (np.uint8, (length,)),
         "checksum": (np.uint8, (32,)),
-        "memory/states": (kind, (stored, 1, side, side)),
-        "memory/actions": (np.int8, (stored,)),
+        "memory/actions": (np.int32, (stored,)),
         "memory/rewards": (np.float32, (stored,)),
-        "memory/next_states": (kind, (stored, 1, side, side)),
-        "records": (np.float64, (header["epochs"], columns)),
+        "memory/rows": (np.int32, (stored, 4)),
+        "memory/positions": (np.int32, (pixels,)),
+        "memory/values": (np.float32, (pixels, 1)),
+        "records": (np.float64, (header["epochs"], len(Record._fields))),
     }
     expected = {
         name: np.broadcast_to(np.zeros((), dtype), shape) for name, (dtype, shape) in shapes.items()
@@ -208,14 +210,13 @@ def _header(text):
         memory, epochs = header["memory"], whole("epochs", header["epochs"], 0)
         count = whole("count", memory["count"], 0)
         oldest = whole("oldest", memory["oldest"], 0)
+        pixels = whole("pixels", memory["pixels"], 0)
         if (
             count > settings.capacity
             or oldest >= max(count, 1)
             or (oldest and count < settings.capacity)
         ):
             raise ValueError("its memory is not one of so many experiences")
-        if memory["dtype"] not in ("uint8", "float32"):
-            raise ValueError(f"its frames are {memory['dtype']!r}; expected uint8 or float32")
         generators = {
             name: _generator_state(header["generators"][name]) for name in Streams._fields
         }
@@ -224,7 +225,7 @@ def _header(text):
     return {
         "settings": settings,
         "epochs": epochs,
-        "memory": {"count": count, "oldest": oldest, "dtype": np.dtype(memory["dtype"])},
+        "memory": {"count": count, "oldest": oldest, "pixels": pixels},
         "generators": generators,
     }
 

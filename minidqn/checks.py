@@ -6,7 +6,7 @@ import operator
 
 import numpy as np
 
-__all__ = ["finite", "generator", "number", "one_line", "whole"]
+__all__ = ["finite", "generator", "number", "numeric", "one_line", "whole"]
 
 
 def whole(name, value, least=1, why="", most=None):
@@ -119,6 +119,37 @@ def generator(rng):
     if not isinstance(rng, np.random.Generator):
         raise TypeError(f"rng is {rng!r}; expected a numpy.random.Generator or None")
     return rng
+
+
+def numeric(name, array):
+    """An array of numbers.
+
+    Parameters
+    ----------
+    name : str
+        What it is called, for the message.
+    array : array_like
+        What it should be.
+
+    Returns
+    -------
+    ndarray
+        `array`, not copied if it is one.
+
+    Raises
+    ------
+    TypeError
+        If it does not hold numbers.
+    ValueError
+        If it is ragged.
+    """
+    try:
+        array = np.asarray(array)
+    except ValueError:
+        raise ValueError(f"{name} is ragged; expected an array of one shape") from None
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"{name} has dtype {array.dtype}; expected numbers")
+    return array
 
 
 def finite(name, array):

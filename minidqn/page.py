@@ -107,8 +107,7 @@ def _finite_or_none(number):
 def _loaded(folder, epoch, model, settings):
     """A moment that the run has kept; the model's weights become the moment's."""
     arrays = moments.load(folder, epoch, model)
-    for name, array in moments.dequantized(arrays).items():
-        model.named_weights()[name][...] = array
+    model.set_weights(list(moments.dequantized(arrays).values()))
     return _moment(epoch, model, settings, arrays)
 
 

@@ -130,10 +130,9 @@ def td_targets(q_values, actions, rewards, next_q_values, gamma=0.8):
         raise ValueError(f"rewards holds {rewards!r}; expected finite numbers")
     if actions.dtype.kind not in "iu":
         raise TypeError(f"actions has dtype {actions.dtype}; expected whole numbers")
-    chosen = actions.astype(np.intp) - ACTIONS[0]
-    # As an unsigned number, one below 0 is a very large one.
-    if count and chosen.view(np.uintp).max() >= len(ACTIONS):
+    if count and (actions.max() > ACTIONS[-1] or actions.min() < ACTIONS[0]):
         raise ValueError(f"actions holds {np.setdiff1d(actions, ACTIONS)}; expected {ACTIONS} only")
+    chosen = actions.astype(np.intp) - ACTIONS[0]
     if targets.dtype.kind != "f":
         targets = targets.astype(np.float64)
     bootstrapped = gamma * next_q_values.max(axis=1)

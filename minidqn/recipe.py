@@ -11,7 +11,7 @@ from minidqn.runs import Settings
 __all__ = ["count_weights", "load_run", "q_network", "reading_from"]
 
 
-def q_network(grid_size=10, rng=None, learning_rate=0.001, threads=None):
+def q_network(grid_size=10, rng=None, learning_rate=0.001, engine="auto"):
     """The recipe: two convolutions, two dense layers, RMSprop, mean squared error.
 
     Parameters
@@ -23,8 +23,8 @@ def q_network(grid_size=10, rng=None, learning_rate=0.001, threads=None):
         Draws the first weights; fresh entropy by default.
     learning_rate : float
         RMSprop's.
-    threads : int, optional
-        How many threads share a batch; one a core by default.
+    engine : str
+        What computes; see ``Sequential.compile``.
 
     Returns
     -------
@@ -38,13 +38,13 @@ def q_network(grid_size=10, rng=None, learning_rate=0.001, threads=None):
         If an argument is not of this kind.
     """
     Settings(grid_size=grid_size)  # says why a grid is too small
-    model = Sequential(rng=rng, threads=threads)
+    model = Sequential(rng=rng)
     model.add(Conv2D(16, 3, activation="relu", input_shape=(1, grid_size, grid_size)))
     model.add(Conv2D(16, 3, activation="relu"))
     model.add(Flatten())
     model.add(Dense(100, activation="relu"))
     model.add(Dense(3))
-    model.compile(RMSprop(learning_rate), "mse")
+    model.compile(RMSprop(learning_rate), "mse", engine)
     return model
 
 

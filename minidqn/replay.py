@@ -17,8 +17,10 @@ import math
 
 import numpy as np
 
-from minidqn.checks import generator, whole
+from minidqn.checks import finite, generator, numeric, whole
 from minidqn.fruit import ACTIONS, one_of_the_actions
+from minidqn.nn.kernels import scan
+from minidqn.nn.pixels import Pixels
 
 __all__ = ["Batch", "Memory", "experience_replay"]
 
@@ -32,20 +34,20 @@ class Batch:
 
     Attributes
     ----------
-    states : ndarray [shape=(N, 1, G, G)]
-        The frames, float32.
+    states : Pixels or ndarray [shape=(N, C, H, W)]
+        The frames, float32. A memory gives `Pixels`, which ``np.asarray`` makes an array.
     actions : ndarray [shape=(N,)]
         -1, 0 or 1, int8.
     rewards : ndarray [shape=(N,)]
         float32; not 0 exactly where the game ended.
-    next_states : ndarray [shape=(N, 1, G, G)]
+    next_states : Pixels or ndarray [shape=(N, C, H, W)]
         The frames that followed, float32.
     """
 
-    states: np.ndarray
+    states: Pixels
     actions: np.ndarray
     rewards: np.ndarray
-    next_states: np.ndarray
+    next_states: Pixels
 
     def __len__(self):
         return len(self.actions)
@@ -68,11 +70,10 @@ def experience_replay(batch_size, capacity=100_000, rng=None, memory=None):
     replacement, from all that are stored, or None while fewer than `batch_size`
     are. ``next(replay)`` later yields another batch and stores nothing.
 
-    Frames are copied, so the caller may change them afterwards. They are kept in
-    one byte a pixel as long as all are zeros and ones (2*G*G + 5 bytes an
-    experience), and in float32 from the first frame on that is not. A full
-    memory overwrites its oldest experience; what ``send`` has to do does not grow
-    with how many are stored.
+    Frames are copied, so the caller may change them afterwards. Only what is not 0 is
+    kept, in 4 + 4 C bytes a position, and a frame that is both S' of one experience and
+    S of the next is kept once. A full memory overwrites its oldest experience; what
+    ``send`` has to do does not grow with how many are stored.
 
     Parameters
     ----------
@@ -133,78 +134,45 @@ def _replay(memory, batch_size, rng):
 
 
 class Memory:
-    """Arrays of `capacity` experiences, filled from the front and then in a ring.
+    """The last `capacity` experiences, in a ring, and the pixels of their frames in another.
 
     Parameters
     ----------
     capacity : int
         Experiences that are kept.
-    experiences : dict of str to ndarray, optional
-        What an earlier memory gave, see ``experiences``; none by default.
-    oldest : int
-        Which of them is the oldest, once all places are taken.
 
     Attributes
     ----------
     count : int
         Experiences that are stored.
-    dtype : dtype
-        Of a frame's pixels: uint8 as long as all are zeros and ones, else float32.
+    oldest : int
+        Which of them is the oldest, once all places are taken.
+    shape : tuple of int or None
+        (C, H, W) of a frame; None before the first.
 
     Raises
     ------
-    ValueError
-        If an experience is not what a memory holds.
     MemoryError
-        If so many frames do not fit.
+        If so many experiences do not fit.
     """
 
-    ARRAYS = ("states", "actions", "rewards", "next_states")
-
-    def __init__(self, capacity, experiences=None, oldest=0):
+    def __init__(self, capacity):
         self.capacity = capacity
-        self.count = 0
-        self.oldest = oldest  # where the next one goes, once all places are taken
-        self.states = self.next_states = None
-        if experiences is not None and len(experiences["actions"]):
-            self._restore(experiences)
-
-    @property
-    def dtype(self):
-        return np.dtype(np.uint8) if self.states is None else self.states.dtype
-
-    def _restore(self, experiences):
-        """Fill the arrays with checked experiences."""
-        states, next_states = experiences["states"], experiences["next_states"]
-        for frames in (states, next_states):
-            fits = (frames <= 1) if frames.dtype == np.uint8 else np.isfinite(frames)
-            if not fits.all():
-                raise ValueError("frames hold what no memory does")
-        if not np.isin(experiences["actions"], ACTIONS).all():
-            raise ValueError(f"actions holds others than {ACTIONS}")
-        if not np.isfinite(experiences["rewards"]).all():
-            raise ValueError("rewards holds NaN or infinity; expected finite numbers")
-        self._allocate(states.shape[1:], states.dtype)
-        self.count = len(states)
-        for name in self.ARRAYS:
-            getattr(self, name)[: self.count] = experiences[name]
-
-    def experiences(self, frame_shape):
-        """All that is stored, as arrays by name: views, in the order of the places.
-
-        Parameters
-        ----------
-        frame_shape : tuple of int
-            Of a frame, in case that none is stored yet.
-
-        Returns
-        -------
-        dict of str to ndarray [shape=(count, ...)]
-            "states", "actions", "rewards" and "next_states".
-        """
-        if self.states is None:
-            self._allocate(frame_shape)
-        return {name: getattr(self, name)[: self.count] for name in self.ARRAYS}
+        self.count = self.oldest = 0
+        self.shape = None
+        try:  # pages that are not written to cost no memory
+            self._records = np.empty((capacity, 8), np.int32)
+        except (MemoryError, ValueError):
+            raise MemoryError(f"capacity is {capacity}; so many experiences do not fit") from None
+        # What belongs together lies side by side, as most of it is far from the processor: in
+        # a record the rows of pixels where S begins and ends, those of S', action and reward,
+        # and in a row of pixels a position and C values.
+        self._rows, self._actions = self._records[:, :4], self._records[:, 4]
+        self._rewards = self._records.view(np.float32)[:, 5]
+        self._pixels = np.empty((0, 2), np.int32)
+        self._end = self._turn = 0  # of the newest frame, and of the round before its
+        self._newest = None  # the newest frame as it came: dtype and bytes
+        self._bounds = np.empty((2, 1), np.int32)
 
     def store(self, experience):
         """Put one `experience` where the oldest one is, or into a free place."""
@@ -214,65 +182,177 @@ class Memory:
             raise TypeError(
                 f"experience is {type(experience).__name__}; expected (S, action, reward, S_prime)"
             ) from None
-        frames = np.asarray(state), np.asarray(next_state)
+        state, next_state = self._frame("S", state), self._frame("S_prime", next_state)
         action, reward = _checked(action, reward)
-        self._make_room(*frames)
-        place = self.count if self.count < self.capacity else self.oldest
-        self.states[place], self.next_states[place] = frames
-        self.actions[place], self.rewards[place] = action, reward
-        if self.count < self.capacity:
-            self.count += 1
+        place = self.count
+        if self.count == self.capacity:
+            place = self.oldest
+            self.oldest = (place + 1) % self.capacity
+            self.count -= 1
+        rows = self._rows
+        if self._newest == (state.dtype, state.tobytes()):
+            rows[place, :2] = rows[place - 1, 2:]
         else:
-            self.oldest = (self.oldest + 1) % self.capacity
+            used = rows[self.oldest, 0] if self.count else self._end
+            rows[place, :2] = self._append("S", state, used)
+        used = rows[self.oldest if self.count else place, 0]
+        rows[place, 2:] = self._append("S_prime", next_state, used)
+        self._newest = next_state.dtype, next_state.tobytes()
+        self._actions[place], self._rewards[place] = action, reward
+        self.count += 1
+
+    def _frame(self, name, frame):
+        """A frame as an array of numbers, of the shape that all have."""
+        frame = numeric(name, frame)
+        if self.shape is None and frame.ndim == 3 and frame.size:
+            self.shape = frame.shape
+        if frame.shape != self.shape:
+            wanted = "(C, H, W)" if self.shape is None else f"{self.shape}, the first's"
+            raise ValueError(f"{name} has shape {frame.shape}; expected {wanted}")
+        return frame
+
+    def _append(self, name, frame, used):
+        """Add a frame's pixels behind the newest; rows from `used` on are in use. Its rows."""
+        channels, size = self.shape[0], frame.size // self.shape[0]
+        begin = self._end
+        if begin < used:  # the oldest rows are ahead, in the round before
+            fits = begin + size < used
+        else:
+            fits = begin + size <= len(self._pixels)
+            if not fits and size < used:
+                fits, self._turn, begin = True, begin, 0
+        if not fits:
+            self._grow(size, used)
+            begin = self._end
+        with np.errstate(over="ignore"):  # what overflows is not finite
+            flat = np.array(frame, np.float32, order="C").reshape(-1)
+        pixels, step = self._pixels[begin:].reshape(-1), channels + 1
+        values = pixels.view(np.float32)[1:]
+        active = scan(flat, channels, *self._bounds, pixels, step, values, step)
+        if active < 0:
+            raise ValueError(f"{name} holds NaN or infinity; expected finite numbers")
+        self._end = begin + active
+        return begin, self._end
+
+    def _in_order(self, used):
+        """The rows in use from the oldest on, and by how much each place's number changes."""
+        if self._end >= used:
+            order = np.arange(used, self._end)
+        else:
+            order = np.concatenate([np.arange(used, self._turn), np.arange(self._end)])
+        rows = self._rows[: min(self.count + 1, self.capacity)]
+        rows = rows + np.where(rows >= used, -used, self._turn - used)
+        return order, rows.astype(np.int32)
+
+    def _grow(self, size, used):
+        """Twice the room for pixels, with the rows in use at its beginning."""
+        order, rows = self._in_order(used)
+        self._rows[: len(rows)] = rows
+        self._end = len(order)
+        room, columns = max(2 * len(self._pixels), 4 * size), self.shape[0] + 1
+        if room * columns > np.iinfo(np.int32).max:
+            raise MemoryError(f"{self.count} experiences of this size do not fit")
+        pixels = np.empty((room, columns), np.int32)
+        pixels[: self._end] = self._pixels[order] if len(order) else 0
+        self._pixels = pixels
 
     def take(self, places):
-        """The experiences at `places`, copied into a batch."""
-        return Batch(
-            self.states[places].astype(np.float32),
-            self.actions[places],
-            self.rewards[places],
-            self.next_states[places].astype(np.float32),
+        """The experiences at `places`, copied into a batch; S and S' share arrays of pixels."""
+        records = self._records.take(places, axis=0)
+        bounds = records[:, :4].T.reshape(2, 2, -1)  # of S and S' in turn: begin and end
+        begin, end = bounds[:, 0].reshape(-1), bounds[:, 1].reshape(-1)
+        counts = end - begin
+        last = counts.cumsum(dtype=np.int32)
+        first = last - counts
+        active, half = int(last[-1]), len(records)
+        rows = np.arange(active) + (begin - first).repeat(counts)
+        pixels = self._pixels.take(rows, axis=0)
+        positions, values = pixels[:, 0], pixels[:, 1:].copy().reshape(-1).view(np.float32)
+        split = int(last[half - 1])
+        states = Pixels(self.shape, first[:half], last[:half], positions, values, split)
+        next_states = Pixels(
+            self.shape, first[half:], last[half:], positions, values, active - split
         )
+        rewards = np.ascontiguousarray(records[:, 5]).view(np.float32)
+        return Batch(states, records[:, 4].copy(), rewards, next_states)
 
-    def _make_room(self, *frames):
-        """Check two frames and see to it that the arrays can hold them exactly."""
-        if self.states is None:
-            self._allocate(frames[0].shape)
-        for name, frame in zip(("S", "S_prime"), frames, strict=True):
-            if frame.shape != self.states.shape[1:]:
-                raise ValueError(
-                    f"{name} has shape {frame.shape}; expected {self.states.shape[1:]}, the first's"
-                )
-            if frame.dtype.kind not in "fiub":
-                raise TypeError(f"{name} has dtype {frame.dtype}; expected numbers")
-            ones = np.count_nonzero(frame == 1)
-            if self.states.dtype == np.uint8 and np.count_nonzero(frame) == ones:
-                continue  # all others are zeros
-            with np.errstate(over="ignore"):
-                kept = frame.astype(np.float32)
-            if not np.isfinite(kept).all():
-                raise ValueError(f"{name} holds NaN or infinity; expected finite numbers")
-            if self.states.dtype == np.uint8:
-                self.states = self._widened(self.states)
-                self.next_states = self._widened(self.next_states)
+    def experiences(self):
+        """All that is stored, as arrays by name, in the order of the places.
 
-    def _allocate(self, frame_shape, dtype=np.uint8):
-        """Make the arrays; they cost no memory before their pages are written to."""
-        shape = (self.capacity, *frame_shape)
-        try:
-            self.states, self.next_states = np.empty(shape, dtype), np.empty(shape, dtype)
-            self.actions = np.empty(self.capacity, np.int8)
-            self.rewards = np.empty(self.capacity, np.float32)
-        except (MemoryError, ValueError):
-            raise MemoryError(
-                f"capacity is {self.capacity}; so many frames of shape {frame_shape} do not fit"
-            ) from None
+        Returns
+        -------
+        dict of str to ndarray
+            "actions" and "rewards" [shape=(count,)]; "rows" [shape=(count, 4)], where S and
+            S' begin and end among the pixels; "positions" [shape=(R,)] and "values"
+            [shape=(R, C)].
+        """
+        order, rows = self._in_order(self._rows[self.oldest, 0] if self.count else self._end)
+        pixels = self._pixels[order]
+        return {
+            "actions": self._actions[: self.count],
+            "rewards": self._rewards[: self.count],
+            "rows": rows[: self.count],
+            "positions": pixels[:, 0],
+            "values": pixels[:, 1:].view(np.float32),
+        }
 
-    def _widened(self, frames):
-        """`frames` with float32 pixels; places that hold nothing yet stay untouched."""
-        wide = np.empty(frames.shape, np.float32)
-        wide[: self.count] = frames[: self.count]
-        return wide
+    @classmethod
+    def of(cls, experiences, capacity, oldest, shape):
+        """A memory with what an earlier one gave, which is not trusted.
+
+        Parameters
+        ----------
+        experiences : dict of str to ndarray
+            See ``experiences``.
+        capacity, oldest : int
+            The earlier memory's.
+        shape : tuple of int
+            Of a frame.
+
+        Returns
+        -------
+        Memory
+            It goes on as the earlier one would.
+
+        Raises
+        ------
+        ValueError
+            If an experience is not what a memory holds.
+        """
+        memory, count = cls(capacity), len(experiences["actions"])
+        if not np.isin(experiences["actions"], ACTIONS).all():
+            raise ValueError(f"actions holds others than {ACTIONS}")
+        for name in ("rewards", "values"):
+            finite(name, experiences[name])
+        rows, positions = experiences["rows"], experiences["positions"]
+        size = math.prod(shape[1:])
+        bounds = np.roll(rows.astype(np.int64), -oldest, axis=0)
+        shared = (bounds[1:, :2] == bounds[:-1, 2:]).all(axis=1)
+        follows = shared | (bounds[1:, 0] == bounds[:-1, 3])
+        lengths = bounds[:, 1::2] - bounds[:, ::2]
+        inside = np.ones(len(positions) + 1, bool)
+        if not (
+            follows.all()
+            and (bounds[:, 2] == bounds[:, 1]).all()
+            and ((lengths >= 0) & (lengths <= size)).all()
+            and (bounds[:1, 0] == 0).all()
+            and len(positions) == (bounds[-1, 3] if count else 0)
+        ):
+            raise ValueError("rows are not those of frames, one after the other")
+        inside[bounds] = False  # where a frame begins, positions do too
+        rises = np.diff(positions, prepend=-1) > 0
+        if not (rises | ~inside[:-1]).all() or not ((positions >= 0) & (positions < size)).all():
+            raise ValueError("positions are not those of a frame's pixels")
+        memory.count, memory.oldest, memory.shape = count, oldest, shape if count else None
+        memory._actions[:count], memory._rewards[:count] = (
+            experiences["actions"], experiences["rewards"],
+        )  # fmt: skip
+        memory._rows[:count] = rows
+        memory._pixels = np.empty((len(positions), 1 + shape[0]), np.int32)
+        memory._pixels[:, 0] = positions
+        memory._pixels.view(np.float32)[:, 1:] = experiences["values"]
+        memory._end = len(positions)
+        return memory
 
 
 def _checked(action, reward):

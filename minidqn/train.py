@@ -19,7 +19,8 @@ from minidqn.checkpoint import State
 from minidqn.checks import whole
 from minidqn.evaluate import q_error, recorded_games, wins
 from minidqn.fruit import episode
-from minidqn.nn.threads import MOST_THREADS, available_cores
+from minidqn.nn.cache import seal
+from minidqn.nn.models import ENGINES
 from minidqn.qlearning import epsilon_greedy, learn
 from minidqn.recipe import count_weights, q_network
 from minidqn.replay import Memory, experience_replay
@@ -215,8 +216,10 @@ def _parser(given_only=False):
     add("checkpoint-every", int, CHECKPOINT_EVERY, "epochs from one checkpoint to the next")
     folder = Path("runs/fruit")
     add("out", runs.as_folder, folder, "folder that the run is kept in", "FOLDER")
-    text = "threads that share a batch; the results do not depend on it"
-    add("threads", int, available_cores(), text)
+    parser.add_argument(
+        "--engine", choices=ENGINES, default=argparse.SUPPRESS if given_only else "auto",
+        help="numpy runs every layer as it is written, to be stepped through, and slowly",
+    )  # fmt: skip
     parser.add_argument(
         "--resume", type=runs.as_folder, default=argparse.SUPPRESS, metavar="FOLDER",
         help="go on with the run in this folder, with its settings; --epochs may be more",
@@ -287,7 +290,7 @@ class _Session(NamedTuple):
         return " ".join(words)
 
 
-def _begin(parser, options, threads):
+def _begin(parser, options, engine):
     """The state of a run before its first epoch."""
     try:
         settings = Settings(**options)
@@ -296,20 +299,20 @@ def _begin(parser, options, threads):
     grid_size, capacity = settings.grid_size, settings.capacity
     streams = settings.streams()
     try:
-        np.empty((2, capacity, grid_size, grid_size), np.uint8)  # room for the memory's frames
-        model = q_network(grid_size, streams.weights, settings.learning_rate, threads)
+        memory = Memory(capacity)
+        model = q_network(grid_size, streams.weights, settings.learning_rate, engine)
     except (MemoryError, ValueError, OverflowError) as error:
         if "learning_rate" in str(error):  # too small or too large for float32
             parser.error(_as_flags(error))
         parser.error(f"--grid-size {grid_size} and --capacity {capacity} do not fit into memory")
-    return State(settings, model, streams, Memory(capacity), [])
+    return State(settings, model, streams, memory, [])
 
 
-def _resume(parser, options, folder, threads):
+def _resume(parser, options, folder, engine):
     """The state of a run at its last checkpoint that is whole, and if that is the older one."""
 
     def build(settings):
-        return q_network(settings.grid_size, learning_rate=settings.learning_rate, threads=threads)
+        return q_network(settings.grid_size, learning_rate=settings.learning_rate, engine=engine)
 
     def weights_of(settings):
         return count_weights(settings.grid_size)
@@ -405,9 +408,8 @@ def main(argv=None):
     parser = _parser()
     arguments = vars(parser.parse_args(argv))
     draws = not arguments.pop("no_images", False)
-    threads, every = arguments.pop("threads"), arguments.pop("checkpoint_every")
+    engine, every = arguments.pop("engine"), arguments.pop("checkpoint_every")
     try:
-        whole("--threads", threads, most=MOST_THREADS)
         whole("--checkpoint-every", every)
     except (TypeError, ValueError) as error:
         parser.error(error)
@@ -416,22 +418,22 @@ def main(argv=None):
         if "resume" in arguments:
             given = vars(_parser(given_only=True).parse_args(argv))
             flag, folder = "--resume", arguments["resume"]
-            state, lock, prepare = _go_on(parser, given, threads, stack)
+            state, lock, prepare = _go_on(parser, given, engine, stack)
         else:
             flag, folder = "--out", arguments["out"]
-            state, lock, prepare = _start(parser, arguments, threads, stack)
+            state, lock, prepare = _start(parser, arguments, engine, stack)
         if draws:
             with cli.writing_to(parser, flag, folder):
                 (folder / runs.IMAGES).mkdir(exist_ok=True)
         with cli.announce_compilation():
-            warm_up(state.settings.grid_size)
+            warm_up(engine)
         session = _Session(folder, lock, stop, every, draws, prepare)
         return _run(parser, session, state, began)
 
 
-def _start(parser, arguments, threads, stack):
+def _start(parser, arguments, engine, stack):
     """A new run: its state, the lock of its folder, and what empties that at last."""
-    state, folder = _begin(parser, _options(arguments), threads), arguments["out"]
+    state, folder = _begin(parser, _options(arguments), engine), arguments["out"]
     with cli.writing_to(parser, "--out", folder):
         folder.mkdir(parents=True, exist_ok=True)
         lock = stack.enter_context(runs.Lock(folder))
@@ -443,7 +445,7 @@ def _start(parser, arguments, threads, stack):
     return state, lock, runs.clear
 
 
-def _go_on(parser, given, threads, stack):
+def _go_on(parser, given, engine, stack):
     """The same of a run that goes on, from what was given on the command line."""
     folder = given["resume"]
     for name in ("out", "overwrite"):
@@ -453,7 +455,7 @@ def _go_on(parser, given, threads, stack):
         parser.error(f"--resume {folder} holds no checkpoint; start a run with --out")
     with cli.writing_to(parser, "--resume", folder):
         lock = stack.enter_context(runs.Lock(folder))
-    state, is_older = _resume(parser, _options(given), folder, threads)
+    state, is_older = _resume(parser, _options(given), folder, engine)
     return state, lock, checkpoint.discard_newest if is_older else None
 
 
@@ -496,17 +498,19 @@ def _run(parser, session, state, began):
     return 0 if stop.signal is None else 128 + stop.signal
 
 
-def warm_up(grid_size):
+def warm_up(engine):
     """Have every kernel compiled, or loaded, before the clock starts.
 
     Parameters
     ----------
-    grid_size : int
-        Rows and columns of the grid.
+    engine : str
+        The run's. A small network will do: kernels are compiled once for all.
     """
-    model = q_network(grid_size)
-    states = np.zeros((8 * available_cores(), *model.input_shape), np.float32)
-    model.train_on_batch(states, model.predict(states))
+    model, frame = q_network(5, engine=engine), np.zeros((1, 5, 5), np.float32)
+    replay = experience_replay(batch_size=1)
+    next(replay)
+    learn(model, replay.send((frame, 0, 0, frame)))
+    seal()
 
 
 def _train(session, state):

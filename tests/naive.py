@@ -64,6 +64,17 @@ def dense_gradients(x, w, g):
     return dx, dw, db
 
 
+def sgd(w, g, learning_rate):
+    """w[p] - learning_rate * g[p]"""
+    return [w[p] - learning_rate * g[p] for p in range(len(w))]
+
+
+def rmsprop(w, g, v, learning_rate, rho, epsilon):
+    """New w and v: v is a running mean of g**2, and epsilon stands outside the root."""
+    v = [rho * v[p] + (1 - rho) * g[p] ** 2 for p in range(len(v))]
+    return [w[p] - learning_rate * g[p] / (v[p] ** 0.5 + epsilon) for p in range(len(w))], v
+
+
 def q_value(grid_size, gamma, fruit_row, fruit_column, basket, action):
     """The best return after `action`: every sequence of later actions is played."""
     after = min(max(basket + action, 1), grid_size - 2)

@@ -1,83 +1,72 @@
-"""The recipe against PyTorch, where it is installed: it is no dependency of anything here."""
+"""The engine against PyTorch, where it is installed: it is no dependency of anything here."""
 
 import numpy as np
 import pytest
 
-from minidqn.train import q_network
-from tests.test_convolution import as_float32
+from minidqn.nn import Conv2D, Dense, Flatten, RMSprop
+from minidqn.recipe import q_network
+from tests.test_layers import frames, network
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed; it is optional")
 
-BATCH = 32
-
-
-def torch_network(weights, grid_size):
-    """The recipe in torch, with our weights: OIHW kernels, (out, in) matrices."""
-    nn = torch.nn
-    flat = (grid_size - 4) ** 2 * 16
-    model = nn.Sequential(
-        nn.Conv2d(1, 16, 3), nn.ReLU(), nn.Conv2d(16, 16, 3), nn.ReLU(),
-        nn.Linear(flat, 100), nn.ReLU(), nn.Linear(100, 3),
-    )  # fmt: skip
-    with torch.no_grad():
-        for parameter, weight in zip(model.parameters(), weights, strict=True):
-            parameter.copy_(torch.from_numpy(as_torch(weight).copy()))
-    return model
-
 
 def as_torch(weight):
-    """Our layout to torch's."""
+    """Our layout to torch's: OIHW kernels, (out, in) matrices."""
     return weight.transpose(3, 2, 0, 1) if weight.ndim == 4 else weight.T
 
 
-def forward(model, states):
-    """Flatten in our order, (h, w, c), between convolutions and dense layers."""
-    features = model[:4](torch.from_numpy(states))
-    return model[4:](features.permute(0, 2, 3, 1).flatten(1))
+def torch_parameters(model):
+    """Our weights in float64."""
+    weights = (as_torch(weight).astype(np.float64) for weight in model.get_weights())
+    return [torch.tensor(weight, requires_grad=True) for weight in weights]
 
 
-@pytest.fixture(params=[(10, 0), (10, 1), (13, 2)], ids=["10", "10 again", "13"])
-def problem(request):
-    grid_size, seed = request.param
-    rng = np.random.default_rng(seed)
-    model = q_network(grid_size, rng)
+def forward(model, parameters, states):
+    """The same layers; Flatten in our order, (h, w, c)."""
+    x, parameters = torch.tensor(states, dtype=torch.float64), iter(parameters)
+    for layer in model.layers:
+        if isinstance(layer, Flatten):
+            x = x.permute(0, 2, 3, 1).flatten(1)
+            continue
+        apply = torch.nn.functional.conv2d if x.ndim == 4 else torch.nn.functional.linear
+        x = apply(x, next(parameters), next(parameters))
+        x = x.relu() if layer.relu else x
+    return x
+
+
+@pytest.fixture(params=["sparse", "any numbers", "two channels"])
+def problem(request, rng):
+    if request.param == "two channels":
+        layers = [Conv2D(5, (3, 2), input_shape=(2, 9, 11)), Conv2D(18, (1, 4), "relu"), Flatten()]
+        model = network(*layers, Dense(20, "relu"), Dense(7), Dense(3))
+        model.compile(RMSprop())
+    else:
+        model = q_network(10, rng)
+    assert model.engine == "compiled"
     model.set_weights([w + 0.05 * rng.standard_normal(w.shape) for w in model.get_weights()])
-    states, targets = as_float32(
-        rng.random((BATCH, 1, grid_size, grid_size)), rng.standard_normal((BATCH, 3))
-    )
-    return model, torch_network(model.get_weights(), grid_size), states, targets
-
-
-def test_outputs(problem):
-    model, theirs, states, _ = problem
-    with torch.no_grad():
-        expected = forward(theirs, states).numpy()
-    np.testing.assert_allclose(model.predict(states), expected, atol=1e-5)
-
-
-def test_gradients(problem):
-    model, theirs, states, targets = problem
-    loss = torch.nn.functional.mse_loss(forward(theirs, states), torch.from_numpy(targets))
-    loss.backward()
-    ours = model.train_on_batch(states, targets)
-    assert np.isclose(ours, loss.item(), rtol=1e-5)
-    for (name, gradient), parameter in zip(
-        model.named_gradients().items(), theirs.parameters(), strict=True
-    ):
-        expected = parameter.grad.numpy()
-        error = np.abs(as_torch(gradient) - expected).max() / np.abs(expected).max()
-        assert error < 1e-4, name
+    kind = "any numbers" if request.param == "two channels" else request.param
+    states = frames(kind, (32, *model.input_shape), rng)
+    return model, states, rng.standard_normal((32, 3)).astype(np.float32)
 
 
 def test_five_updates(problem):
-    model, theirs, states, targets = problem
-    optimizer = torch.optim.RMSprop(theirs.parameters(), lr=1e-3, alpha=0.9, eps=1e-8)
-    for _ in range(5):
-        model.train_on_batch(states, targets)
+    """Outputs, losses and gradients of the first, and the weights after all."""
+    model, states, targets = problem
+    parameters, goal = torch_parameters(model), torch.tensor(targets, dtype=torch.float64)
+    optimizer = torch.optim.RMSprop(parameters, lr=1e-3, alpha=0.9, eps=1e-8)
+    names = list(model.named_weights())
+    for n in range(5):
         optimizer.zero_grad()
-        torch.nn.functional.mse_loss(forward(theirs, states), torch.from_numpy(targets)).backward()
+        outputs = forward(model, parameters, states)
+        loss = torch.nn.functional.mse_loss(outputs, goal)
+        loss.backward()
+        expected = outputs.detach().numpy()
+        np.testing.assert_allclose(model.predict(states), expected, atol=1e-5 if n == 0 else 1e-4)
+        assert np.isclose(model.train_on_batch(states, targets), loss.item(), rtol=1e-4)
+        for name, parameter in zip(names, parameters if n == 0 else (), strict=n == 0):
+            gradient, exact = as_torch(model.named_gradients()[name]), parameter.grad.numpy()
+            assert np.abs(gradient - exact).max() < 1e-4 * np.abs(exact).max(), name
         optimizer.step()
-    for (name, weight), parameter in zip(
-        model.named_weights().items(), theirs.parameters(), strict=True
-    ):
-        assert np.abs(as_torch(weight) - parameter.detach().numpy()).max() < 1e-4, name
+    for name, parameter in zip(names, parameters, strict=True):
+        weight = as_torch(model.named_weights()[name])
+        assert np.abs(weight - parameter.detach().numpy()).max() < 1e-4, name

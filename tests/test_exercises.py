@@ -156,6 +156,7 @@ def test_pages_about_the_exercises():
 
 # Typical wrong answers: an exercise, what of its solution is changed, words of the hint.
 
+DRAW = "rng.choice(len(memory), batch_size, replace=False)"
 WRONG = [
     (1, ["basket - 1 : basket + 2", "basket"], "one pixel wide"),
     (1, ["fruit_row, fruit_column] =", "fruit_column, fruit_row] ="], "row and column are swapped"),
@@ -169,22 +170,12 @@ WRONG = [
          "for u, v in np.ndindex(kh, kw): y[i, j] = x[i + u, j + v] * kernel[u, v]"],
         "only the last product is left"),
     (2, [" - kh + 1", " - kh"], [" - kw + 1", " - kw"], "last row and the last column"),
-    (
-        2,
-        ["    y = np", "    x = np.pad(x, [((k - 1) // 2, k // 2) for k in (kh, kw)])\n    y = np"],
-        'padding "same"',
-    ),
-    (
-        2,
-        ["    y = np", "    x = np.pad(x, [(k - 1, k - 1) for k in (kh, kw)])\n    y = np"],
-        'padding "full"',
-    ),
-    (
-        2,
-        ["np.sum(x[i : i + kh, j : j + kw] * kernel)",
-         "sum(x[i - u, j - v] * kernel[u, v] for u, v in np.ndindex(kh, kw))"],
-        "look at the signs",
-    ),
+    (2, ["    y = np", "    x = np.pad(x, [((k - 1) // 2, k // 2) for k in (kh, kw)])\n    y = np"],
+     'padding "same"'),
+    (2, ["    y = np", "    x = np.pad(x, [(k - 1, k - 1) for k in (kh, kw)])\n    y = np"],
+     'padding "full"'),
+    (2, ["np.sum(x[i : i + kh, j : j + kw] * kernel)",
+         "sum(x[i - u, j - v] * kernel[u, v] for u, v in np.ndindex(kh, kw))"], "at the signs"),
     (3, ["g[n, k] * w[d, k]", "g[n, k] * w[k, d]"], "dx multiplies by w as forward did"),
     (3, ["return dx, dw, db", "return g @ w, dw, db"], "dx multiplies by w as forward did"),
     (3, ["return dx, dw, db", "return dx, dw.T, db"], "dw is transposed"),
@@ -201,12 +192,7 @@ WRONG = [
     (4, ["dx[i + u, j + v] +=", "dx[i + u, j + v] ="], "dx keeps only what came last"),
     (4, ["dkernel[u, v] +=", "dkernel[u, v] ="], "dkernel keeps only what came last"),
     (4, ["return dx, dkernel", "return dx, dkernel / g.size"], "dkernel is averaged"),
-    (
-        4,
-        ["return dx, dkernel",
-         "return dx[: g.shape[0], : g.shape[1]], dkernel"],
-        "dx has shape",
-    ),
+    (4, ["return dx, dk", "return dx[: g.shape[0], : g.shape[1]], dk"], "dx has shape"),
     (5, ["np.mean(errors**2)", "np.sum(errors**2)"], "the mean is missing"),
     (5, ["np.mean(errors**2)", "np.sum(errors**2) / len(errors)"], "a mean over the batch only"),
     (5, ["np.mean(errors**2)", "np.mean(np.sum(errors**2, 0))"], "a mean over the outputs only"),
@@ -219,12 +205,8 @@ WRONG = [
     (5, ["/ errors.size", "/ errors.shape[1]"], "the gradient is divided by the outputs only"),
     (5, ["2 * errors", "-2 * errors"], "the wrong sign"),
     (6, ["np.sqrt(v) + epsilon", "np.sqrt(v + epsilon)"], "epsilon is inside the root"),
-    (
-        6,
-        ["    v = rho * v + (1 - rho) * g**2\n", ""],
-        ["    return", "    v = rho * v + (1 - rho) * g**2\n    return"],
-        "divided by the old v",
-    ),
+    (6, ["    v = rho * v + (1 - rho) * g**2\n", ""],
+     ["    return", "    v = rho * v + (1 - rho) * g**2\n    return"], "divided by the old v"),
     (6, ["* g**2", "* g"], "not squared"),
     (6, ["rho * v + (1 - rho)", "(1 - rho) * v + rho"], "rho and 1 - rho are swapped"),
     (6, ["np.sqrt(v) + epsilon", "v + epsilon"], "the root is missing"),
@@ -244,42 +226,17 @@ WRONG = [
     (7, ["rewards[n] if ended", "gamma * rewards[n] if ended"], "gamma is applied to the reward"),
     (7, ["next_q_values[n].max()", "q_values[n].max()"], "that of S', after the step"),
     (8, ["replace=False", "replace=True"], "drawing with replacement"),
-    (
-        8,
-        ["rng.choice(len(memory), batch_size, replace=False)",
-         "range(len(memory) - batch_size, len(memory))"],
-        "the newest ones come every time",
-    ),
-    (8, ["rng.choice(len(memory), batch_size, replace=False)", "range(batch_size)"], "the same"),
-    (
-        8,
-        ["rng.choice(len(memory)", "np.random.default_rng(0).choice(len(memory)"],
-        "is the rng that it is given used?",
-    ),
+    (8, [DRAW, "range(len(memory) - batch_size, len(memory))"], "the newest ones come every time"),
+    (8, [DRAW, "range(batch_size)"], "the same"),
+    (8, ["rng.choice(len(", "np.random.default_rng(0).choice(len("], "rng that it is given used?"),
     (8, ["rng.choice(len(", "np.random.choice(len("], "a generator that all programs share"),
-    (
-        8,
-        ["rng.choice(len(memory), batch_size, replace=False)",
-         "__import__('random').sample(range(len(memory)), batch_size)"],
-        "the module random, a generator that all programs share",
-    ),
-    (
-        8,
-        ["rng.choice(len(memory)", "np.random.default_rng().choice(len(memory)"],
-        "something else than rng",
-    ),
-    (
-        8,
-        ["rng.choice(len(memory), batch_size, replace=False)",
-         "rng.choice(max(len(memory) - 1, batch_size), batch_size, replace=False)"],
-        "the newest one is never drawn",
-    ),
-    (
-        8,
-        ["rng.choice(len(memory), batch_size, replace=False)",
-         "len(memory) - 1 - rng.choice(max(len(memory) - 1, batch_size), batch_size, False)"],
-        "the oldest one is never drawn",
-    ),
+    (8, [DRAW, "__import__('random').sample(range(len(memory)), batch_size)"],
+     "the module random, a generator that all programs share"),
+    (8, ["rng.choice(len(", "np.random.default_rng().choice(len("], "something else than rng"),
+    (8, [DRAW, "rng.choice(max(len(memory) - 1, batch_size), batch_size, replace=False)"],
+     "the newest one is never drawn"),
+    (8, [DRAW, "len(memory) - 1 - rng.choice(max(len(memory) - 1, batch_size), batch_size, False)"],
+     "the oldest one is never drawn"),
     (8, ["np.array(actions)", "np.array(actions)[::-1]"], "actions[0] belongs to another"),
     (8, ["np.stack(next_states)", "np.stack(states)"], "next_states[0] belongs to another"),
     (8, ["np.stack(states), np", "np.concatenate(states), np"], "states has shape"),
@@ -444,10 +401,7 @@ def test_an_exception(verdict):
 @pytest.mark.parametrize(
     ("source", "words"),
     [
-        (
-            "def convolve(x, kernel)\n    return x\n",
-            "e2_cross_correlation.py, line 1: expected ':'",
-        ),
+        ("def convolve(x, kernel)\n    return x\n", "_correlation.py, line 1: expected ':'"),
         ("def convolve(x, kernel):\nreturn x\n", "e2_cross_correlation.py, line 2: "),
         ("def convolved(x, kernel):\n    return x\n", "has no function convolve."),
         ("convolve = 3\n", "has no function convolve."),
@@ -734,10 +688,8 @@ def test_answers_are_read_afresh(verdict):
 def test_results_that_are_used_again(verdict):
     """An answer may return the same array each time, as layers do."""
     kept = "buffers = {}\n\n\ndef convolve("
-    used = [
-        "    return y",
-        "    kept = buffers.setdefault(y.shape, y)\n    kept[:] = y\n    return kept",
-    ]
+    again = "    kept = buffers.setdefault(y.shape, y)\n    kept[:] = y\n    return kept"
+    used = ["    return y", again]
     said, status = verdict(2, edited(2, ["def convolve(", kept], used))
     assert status == 0, said
 
@@ -838,20 +790,12 @@ def test_as_a_process(tmp_path):
     """From a checkout, answers elsewhere."""
     command = [sys.executable, "-m", "minidqn.exercises"]
     subprocess.run([*command, "start", str(tmp_path)], check=True, cwd=ROOT, stdout=-3)
-    result = subprocess.run(
-        [*command, "check", "1", "--folder", str(tmp_path)],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-    )
-    assert (result.returncode, result.stdout, result.stderr) == (
-        1,
-        "1 frame: not written yet\n",
-        "",
-    )
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
-        [*(exercise.file for exercise in exercises().values()), "README.md"]
-    )
+    command += ["check", "1", "--folder", str(tmp_path)]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    said = result.returncode, result.stdout, result.stderr
+    assert said == (1, "1 frame: not written yet\n", "")
+    expected = {exercise.file for exercise in exercises().values()} | {"README.md"}
+    assert {path.name for path in tmp_path.iterdir()} == expected
 
 
 def test_every_package_is_shipped():

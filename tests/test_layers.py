@@ -5,125 +5,119 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minidqn.nn import Conv2D, Dense, Flatten, Sequential, check_gradients
+from minidqn.fruit import draw
+from minidqn.nn import SGD, Conv2D, Dense, Flatten, Layer, Sequential, check_gradients, kernels
+from minidqn.recipe import q_network
 from tests import naive
-from tests.test_convolution import assert_close, few_if_compiled
-
-pytestmark = pytest.mark.uncompiled
+from tests.test_convolution import assert_close
 
 
-def network(*layers, seed=0):
-    return Sequential(layers, rng=np.random.default_rng(seed))
+def network(*layers, rng=0, noise=0.0):
+    """Layers with first weights from a seed or generator, and noise, so that no bias is 0."""
+    model = Sequential(layers, rng=np.random.default_rng(rng))
+    weights = [w + noise * model._rng.standard_normal(w.shape) for w in model.get_weights()]
+    model.set_weights(weights)
+    return model
+
+
+FRAMES = ["empty", "one pixel", "sparse", "all on", "any numbers"]
+
+
+def frames(kind, shape, rng):
+    """Images of this shape, (N, C, H, W), with few or many numbers that are not 0."""
+    images = np.zeros(shape, np.float32)
+    if kind == "one pixel":
+        for image in images:
+            image[tuple(rng.integers(image.shape))] = 1
+    elif kind == "sparse":
+        images[rng.random(shape) < 0.1] = 1
+    elif kind == "all on":
+        images[...] = 1
+    elif kind == "any numbers":  # all channels of a pixel, or none
+        on = rng.random((len(images), 1, *shape[2:])) < rng.random()
+        images[...] = on * rng.standard_normal(shape)
+    return images
 
 
 @st.composite
-def networks(draw):
-    """A network of convolutions and dense layers of any shape, and states for it."""
-    size = st.integers(1, 3)
+def networks(draw, most=12, widths=(1, 2, 3)):
+    """A network of convolutions and dense layers, with biases of both signs, and states."""
+    size, width = st.integers(1, 3), st.sampled_from(widths)
     activation = st.sampled_from([None, "linear", "relu"])
-    kernels = [(draw(size), draw(size)) for _ in range(draw(st.integers(0, 2)))]
-    height = sum(kh - 1 for kh, _ in kernels) + draw(size)
-    width = sum(kw - 1 for _, kw in kernels) + draw(size)
-    shape = (draw(size), height, width)
-    layers = [Conv2D(draw(size), kernel, draw(activation)) for kernel in kernels]
-    layers += [Flatten(), *(Dense(draw(size), draw(activation)) for _ in range(draw(size)))]
-    layers[0].input_shape = shape
-    seed = draw(st.integers(0, 2**32 - 1))
-    model = network(*layers, seed=seed)
+    kernels = [(draw(size), draw(size)) for _ in range(draw(st.integers(0, 3)))]
+    height, breadth = (
+        sum(kernel[side] - 1 for kernel in kernels) + draw(st.integers(1, 5)) for side in (0, 1)
+    )
+    layers = [Conv2D(draw(width), kernel, draw(activation)) for kernel in kernels]
+    layers += [Flatten(), *(Dense(draw(width), draw(activation)) for _ in range(draw(size)))]
+    layers[0].input_shape = (draw(size), height, breadth)
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    model, count = network(*layers, rng=rng, noise=0.2), draw(st.integers(1, most))
+    return model, frames(draw(st.sampled_from(FRAMES)), (count, *model.input_shape), rng)
+
+
+@given(networks(most=3), st.integers(0, 2**32 - 1))
+def test_gradients_of_any_network(drawn, seed):
+    model, states = drawn
     rng = np.random.default_rng(seed)
     model.set_weights([rng.standard_normal(w.shape) for w in model.get_weights()])
-    return model, rng.standard_normal((draw(size), *shape))
-
-
-@given(networks())
-def test_gradients_of_any_network(drawn):
-    model, states = drawn
-    for name, check in check_gradients(model, states, np.random.default_rng(1)).items():
-        assert check.error < 1e-6 or check.checked == 0, name
+    for name, check in check_gradients(model, states, rng).items():
+        if " in float32" in name:  # a gradient that cancels out may be no more than rounding
+            continue
+        assert check.ok or check.checked == 0, name
         # A kink needs a ReLU whose input is 0 to within the step; random numbers have few.
         assert check.kinks <= check.checked + 2, name
 
 
-@few_if_compiled
-@given(networks())
-def test_float32_runs_as_float64_does(drawn):
-    """The kernels' network, forward and backward, against the definition's."""
-    model, states = drawn
-    exact = model.astype(np.float64)
-    y = exact.forward(states)
-    assert_close(model.forward(states), y, 1e-4)
-    g = np.random.default_rng(2).standard_normal(y.shape)
-    dx = exact.backward(g)
-    assert_close(model.backward(g.astype(np.float32)), dx, 2e-3)
-    for name, gradient in exact.named_gradients().items():
-        assert_close(model.named_gradients()[name], gradient, 2e-3)
-
-
 def test_gradients_of_the_recipe(rng):
-    from minidqn.fruit import draw
-    from minidqn.train import q_network
-
     states = np.stack([draw(10, row, row, 8 - row) for row in (0, 3, 7)])
     model = q_network(rng=rng)
     # With its biases at 0, every unit that sees only background sits on its kink.
     model.set_weights([w + 0.1 * rng.standard_normal(w.shape) for w in model.get_weights()])
     report = check_gradients(model, states, rng, samples=8)
-    assert len(report) == 9
+    assert len(report) == 9 + 5 + 4  # weights and states, layers in float32 and in the engine
     for name, check in report.items():
-        assert check.error < 1e-6, name
+        assert check.ok, name
         assert check.checked >= 3, name
 
 
-def _sign(layer, dx):
-    return -dx
+def three_layers(middle, rng):
+    """A compiled network with `middle` as its second layer, and states for it."""
+    first = Conv2D(3, 2, "relu", input_shape=(2, 5, 5))
+    model = network(first, middle, Flatten(), Dense(2), rng=rng, noise=0.3)
+    model.compile(SGD())
+    return model, rng.standard_normal((3, 2, 5, 5))
 
 
-def _mirrored(layer, dx):
-    return dx[:, ::-1]
-
-
-def _scaled(layer, dx):
-    return dx * 1.001
-
-
-def _kernel_scaled(layer, dx):
-    layer.kernel_gradient *= 1.01
-    return dx
-
-
-def _kernel_flipped(layer, dx):
-    layer.kernel_gradient[...] = layer.kernel_gradient[::-1, ::-1].copy()
-    return dx
-
-
-def _bias_missing(layer, dx):
-    layer.bias_gradient[...] = 0
-    return dx
+def mistaken(mistake, layer, dx):
+    """What a convolution's backward returns if it makes a `mistake`."""
+    if mistake == "kernel scaled":
+        layer.kernel_gradient *= 1.01
+    elif mistake == "kernel flipped":
+        layer.kernel_gradient[...] = layer.kernel_gradient[::-1, ::-1].copy()
+    elif mistake == "bias missing":
+        layer.bias_gradient[...] = 0
+    return {"sign": -dx, "mirrored": dx[:, ::-1], "scaled": dx * 1.001}.get(mistake, dx)
 
 
 @pytest.mark.parametrize(
-    "mistake", [_sign, _mirrored, _scaled, _kernel_scaled, _kernel_flipped, _bias_missing]
+    "mistake",
+    ["sign", "mirrored", "scaled", "kernel scaled", "kernel flipped", "bias missing"],
 )
 def test_a_wrong_gradient_is_seen(mistake, rng, monkeypatch):
     backward = Conv2D.backward
-
-    def wrong_backward(layer, g, wants_input_gradient=True):
-        return mistake(layer, backward(layer, g))
-
-    monkeypatch.setattr(Conv2D, "backward", wrong_backward)
-    model = network(
-        Conv2D(3, 2, "relu", input_shape=(2, 5, 5)), Conv2D(2, 2, "relu"), Flatten(), Dense(2)
+    model, states = three_layers(Conv2D(2, 2, "relu"), rng)
+    monkeypatch.setattr(
+        Conv2D, "backward", lambda layer, g: mistaken(mistake, layer, backward(layer, g))
     )
-    report = check_gradients(model, rng.standard_normal((3, 2, 5, 5)), rng, samples=None)
-    assert max(check.error for check in report.values()) > 5e-4
+    report = check_gradients(model, states, rng, samples=None)
+    assert max(report[name].error for name in ["states", *model.named_weights()]) > 5e-4
 
 
 def test_swapped_outputs_are_seen(rng, monkeypatch):
     """A sum of outputs, unweighted, would be the same with its outputs swapped."""
     backward = Dense.backward
-    monkeypatch.setattr(
-        Dense, "backward", lambda layer, g, wanted=True: backward(layer, g[:, ::-1], wanted)
-    )
+    monkeypatch.setattr(Dense, "backward", lambda layer, g: backward(layer, g[:, ::-1]))
     report = check_gradients(network(Dense(3, input_shape=(4,))), rng.random((5, 4)), rng)
     assert max(check.error for check in report.values()) > 0.1
 
@@ -144,25 +138,58 @@ def test_gradient_check_judges_nothing_that_it_cannot(rng, monkeypatch):
     model.set_weights([[[1, -1]], [0, 0], [[1], [1]], [0]])
     assert np.isnan(check_gradients(model, [[0.0]], samples=None)["states"].error)
     backward = Dense.backward
-    monkeypatch.setattr(
-        Dense, "backward", lambda layer, g, wanted=True: backward(layer, g * np.nan, wanted)
-    )
+    monkeypatch.setattr(Dense, "backward", lambda layer, g: backward(layer, g * np.nan))
     report = check_gradients(network(Dense(2, input_shape=(3,))), rng.random((2, 3)), rng)
-    assert all(np.isnan(check.error) for check in report.values())
+    assert all(np.isnan(check.error) and not check.ok for check in report.values())
 
 
 def test_gradient_check_leaves_the_network_alone(rng):
     model = network(Dense(2, input_shape=(3,)))
+    model.compile(SGD())
     before = model.get_weights()
     check_gradients(model, rng.random((2, 3)), rng)
     assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
 
 
+class Rounded(Layer):
+    """The same numbers, but for float32's: these keep only three digits."""
+
+    def forward(self, x):
+        return np.round(x, 3) if x.dtype == np.float32 else x
+
+    def backward(self, g):
+        return g
+
+
+def differs(model, states, rng):
+    """The layers and arrays that ``check_gradients`` finds wrong."""
+    return [name for name, check in check_gradients(model, states, rng).items() if not check.ok]
+
+
+def test_a_layer_that_differs_in_float32_is_named(rng):
+    assert differs(*three_layers(Rounded(), rng), rng) == ["rounded in float32"]
+
+
+def test_a_layer_that_differs_in_the_engine_is_named(rng, monkeypatch):
+    model, states = three_layers(Conv2D(2, 2, "relu"), rng)
+    assert differs(model, states, rng) == []
+    backward = kernels.backward
+
+    def wrong_backward(layers, parameters, gradients, *rest):
+        backward(layers, parameters, gradients, *rest)
+        gradients[layers[2, kernels.KERNEL] : layers[2, kernels.BIAS]] *= 1.01
+
+    with monkeypatch.context() as patch:
+        patch.setattr(kernels, "backward", wrong_backward)
+        assert differs(model, states, rng) == ["conv2d_1 in the engine"]
+    model._engine.layers[2, kernels.RELU] = 0  # forward is wrong: all that follows is, too
+    assert differs(model, states, rng)[-2:] == ["conv2d_1 in the engine", "dense in the engine"]
+
+
 @given(st.integers(1, 4), st.integers(1, 5), st.integers(1, 5), st.integers(0, 2**32 - 1))
 def test_dense_is_the_loops(samples, inputs, units, seed):
     rng = np.random.default_rng(seed)
-    model = network(Dense(units, input_shape=(inputs,)), seed=seed).astype(np.float64)
-    model.set_weights([rng.standard_normal((inputs, units)), rng.standard_normal(units)])
+    model = network(Dense(units, input_shape=(inputs,)), rng=rng, noise=1).astype(np.float64)
     x, g = rng.standard_normal((samples, inputs)), rng.standard_normal((samples, units))
     w, b = model.get_weights()
     assert_close(model.forward(x), naive.dense(x, w, b), 1e-13)
@@ -197,6 +224,10 @@ def test_glorot_limits_and_zero_bias():
     assert np.abs(dense).max() <= np.sqrt(6 / sum(dense.shape))
 
 
+def after_images(layer):
+    return network(Conv2D(2, 2, input_shape=(1, 4, 4)), layer)
+
+
 @pytest.mark.parametrize(
     ("make", "error", "words"),
     [
@@ -213,21 +244,9 @@ def test_glorot_limits_and_zero_bias():
         (lambda: network(Conv2D(2, 3, input_shape=(9,))), ValueError, "expected images"),
         (lambda: network(Dense(2, input_shape=(1, 5, 5))), ValueError, "Flatten"),
         (lambda: network(Flatten(input_shape=(1, 2, 2)), Conv2D(1, 1)), ValueError, "images"),
-        (
-            lambda: network(Conv2D(2, 3, input_shape=(1, 4, 4)), Conv2D(2, 3)),
-            ValueError,
-            "2 x 2 pixels",
-        ),
-        (
-            lambda: network(Dense(2, input_shape=(3,)), Dense(2, input_shape=(3,))),
-            ValueError,
-            r"expected \(2,\)",
-        ),
-        (
-            lambda: network(Conv2D(2, 2, input_shape=(1, 4, 4)), Flatten(input_shape=(1, 3, 3))),
-            ValueError,
-            r"expected \(2, 3, 3\)",
-        ),
+        (lambda: after_images(Conv2D(2, 4)), ValueError, "3 x 3 pixels"),
+        (lambda: after_images(Flatten(input_shape=(1, 3, 3))), ValueError, r"d \(2, 3, 3\)"),
+        (lambda: after_images(Dense(2, input_shape=(3,))), ValueError, r"d \(2, 3, 3\)"),
         (lambda: network("dense"), TypeError, "layer is 'dense'"),
         (lambda: network(*[Dense(2, input_shape=(2,))] * 2), ValueError, "already"),
         (lambda: Sequential(rng=3), TypeError, "rng is 3"),

@@ -34,6 +34,12 @@ def test_dense_by_hand():
     np.testing.assert_array_equal(db, [1, 0, 2])
 
 
+def test_update_rules_by_hand():
+    assert naive.sgd([1.0, 2.0], [10.0, -4.0], 0.5) == [-4, 4]
+    # v = 0.75 * 4 + 0.25 * 2**2 = 4; w = 3 - 0.5 * 2 / (2 + 0.5).
+    assert naive.rmsprop([3.0], [2.0], [4.0], 0.5, 0.75, 0.5) == ([2.6], [4.0])
+
+
 def test_q_value_by_hand():
     # G = 5, fruit in column 0, basket's centre in column 3 (it covers 2, 3, 4), one step
     # after this one: going left twice catches (centre 1 covers 0), anything else misses.

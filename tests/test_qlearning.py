@@ -52,15 +52,15 @@ def test_learn_is_the_literal_loop(seed):
     assert 0 < np.count_nonzero(batch.rewards) < len(batch)
     weights = q_network(10, rng).get_weights()
     results = []
-    for way in ("literal", "Sequential", "stranger"):
-        model = q_network(10)
+    for way in ("literal", "compiled", "numpy", "stranger"):
+        model = q_network(10, engine="numpy" if way in ("literal", "numpy") else "compiled")
         model.set_weights(weights)
         losses = []
         for _ in range(3):
             if way == "literal":
                 losses.append(model.train_on_batch(*literal_targets(model, batch, 0.8)))
             else:
-                losses.append(learn(model if way == "Sequential" else Stranger(model), batch, 0.8))
+                losses.append(learn(Stranger(model) if way == "stranger" else model, batch, 0.8))
         results.append((losses, model.parameters))
     for losses, parameters in results[1:]:
         np.testing.assert_allclose(losses, results[0][0], rtol=1e-4)
@@ -74,13 +74,18 @@ def test_passes_through_the_network(rng, monkeypatch):
     stranger = Stranger(q_network(10, rng))
     learn(stranger, batch)
     assert stranger.calls == [("predict", goes_on), ("predict", 32), ("train_on_batch", 32)]
-    model, passes = q_network(10, rng), []
-    run = model._crew.run
-    monkeypatch.setattr(
-        model._crew, "run", lambda program, samples: passes.append(samples) or run(program, samples)
-    )
-    learn(model, batch)
-    assert passes == [32 + goes_on, 32, model.count_params()]  # forward, backward, update
+    for engine, forwards in (("compiled", [32 + goes_on]), ("numpy", [goes_on, 32])):
+        model, passes = q_network(10, rng, engine=engine), []
+
+        def spy(thing, name, passes=passes):
+            real = getattr(thing, name)
+            monkeypatch.setattr(thing, name, lambda x, *y: passes.append(len(x)) or real(x, *y))
+
+        spy(model._engine or model.layers[0], "forward")
+        spy(model._engine or model.layers[0], "backward")
+        spy(model.optimizer, "update")
+        learn(model, batch)
+        assert passes == [*forwards, 32, len(model.parameters)]
 
 
 def test_a_batch_of_last_frames_only(rng):
@@ -119,6 +124,7 @@ def test_td_targets_ignore_what_follows_the_end():
         ({"actions": [0, 2]}, r"actions holds \[2\]"),
         ({"actions": [0]}, "actions has shape"),
         ({"actions": np.array([0, -128], np.int8)}, r"actions holds \[-128\]"),
+        ({"actions": np.array([0, 2**64 - 1], np.uint64)}, r"actions holds \[1.*; expected"),
         ({"rewards": [0, np.nan]}, "rewards holds"),
         ({"rewards": ["a", "b"]}, "rewards holds"),
         ({"rewards": [[0, 1]]}, "rewards has shape"),

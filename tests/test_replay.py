@@ -1,13 +1,15 @@
 """The memory: what comes out is what went in, uniformly, and the newest `capacity` of it."""
 
-import tracemalloc
+import copy
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from minidqn.replay import Batch, experience_replay
+from minidqn.fruit import episode
+from minidqn.nn import Pixels
+from minidqn.replay import Batch, Memory, experience_replay
 
 
 def numbered(number, shape=(1, 5, 5)):
@@ -45,13 +47,6 @@ def test_a_batch_is_of_the_newest_and_without_repeats(batch_size, spare, count, 
             np.testing.assert_array_equal(s_prime, expected[3])
 
 
-def test_a_full_batch_of_a_full_memory_is_all_of_it(rng):
-    replay = primed(4, 4, rng)
-    for number in range(11):
-        batch = replay.send(numbered(number))
-    assert sorted(batch.rewards) == [7, 8, 9, 10]
-
-
 def test_samples_are_uniform():
     """Chi-square over who is drawn, once the ring has wrapped; 29 degrees of freedom."""
     replay = primed(5, 30, np.random.default_rng(1))
@@ -84,43 +79,101 @@ def test_the_same_generator_gives_the_same_batches():
             np.testing.assert_array_equal(a.states, b.states)
 
 
-def test_frames_are_copied(rng):
-    replay = primed(1, 4, rng)
-    S, a, r, S_prime = numbered(5)
-    batch = replay.send((S, a, r, S_prime))
-    kept = batch.states.copy()
-    S[:] = S_prime[:] = 1
-    np.testing.assert_array_equal(next(replay).states[0], numbered(5)[0])
-    batch.states[:] = 7
-    np.testing.assert_array_equal(next(replay).states, kept)
+def some_frame(rng, shape):
+    """A frame of any activity: empty, full or between; whole numbers, or fractions below 0."""
+    active = rng.random(shape[1:]) < rng.choice([0, 0.1, 0.5, 1])
+    kind = rng.choice(["?", "u1", "i8", "f4", "f8"])
+    frame = (active * rng.integers(0, 128, shape)).astype(kind)
+    return frame / -3 if kind in ("f4", "f8") else frame
 
 
-@pytest.mark.parametrize("pixel", [0.5, 2.0, -1.0, 255])
-def test_frames_of_more_than_zeros_and_ones(pixel, rng):
-    """The memory turns to float32, and what it held stays as it was."""
-    replay = primed(1, 3, rng)
-    for number in range(4):
-        replay.send(numbered(number))
-    S, a, r, S_prime = numbered(4)
-    S_prime[0, 2, 2] = pixel
-    replay.send((S, a, r, S_prime))
-    batches = [next(replay) for _ in range(50)]
-    by_reward = {int(batch.rewards[0]): batch for batch in batches}
-    assert set(by_reward) == {2, 3, 4}
-    for number in (2, 3):
-        np.testing.assert_array_equal(by_reward[number].states[0], numbered(number)[0])
-    np.testing.assert_array_equal(by_reward[4].next_states[0], S_prime)
+def require(batch, experiences):
+    """The batch is these experiences, in this order."""
+    expected = [np.array(column, np.float32) for column in zip(*experiences, strict=True)]
+    for got, wanted in zip(vars(batch).values(), expected, strict=True):
+        np.testing.assert_array_equal(np.asarray(got), wanted)
 
 
-def test_memory_of_an_experience():
-    """At most 2*G*G + 16 bytes each, counted by the allocator."""
-    grid, capacity = 10, 20_000
-    tracemalloc.start()
-    replay = primed(1, capacity)
-    replay.send(numbered(1, (1, grid, grid)))
-    used, _ = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert used < capacity * (2 * grid * grid + 16)
+def pixels_of(experiences):
+    """How many are kept: those of each S', and of each S that is not the S' before it."""
+    kept, before = 0, None
+    for S, _, _, S_prime in experiences:
+        shared = before is not None and (before.dtype, before.tobytes()) == (S.dtype, S.tobytes())
+        kept += sum(np.count_nonzero(frame.any(axis=0)) for frame in [S, S_prime][shared:])
+        before = S_prime
+    return kept
+
+
+@example(1, (1, 1, 1), 30, 0)
+@example(5, (2, 3, 4), 200, 1)
+@given(
+    st.integers(1, 12),
+    st.tuples(st.integers(1, 3), st.integers(1, 5), st.integers(1, 5)),
+    st.integers(1, 40),
+    st.integers(0, 2**32 - 1),
+)
+def test_the_memory_is_a_list_that_forgets(capacity, shape, count, seed):
+    """However its ring of pixels turns and grows, and also if it comes from a checkpoint."""
+    rng = np.random.default_rng(seed)
+    memory = loaded = Memory(capacity)
+    expected, batches, S_prime = [], [], some_frame(rng, shape)
+    for number in range(count):
+        S = S_prime if rng.random() < 0.7 else some_frame(rng, shape)
+        S_prime = some_frame(rng, shape)
+        experience = S, int(rng.integers(-1, 2)), number - 0.5, S_prime
+        expected.append(copy.deepcopy(experience))
+        del expected[:-capacity]
+        for each in {memory, loaded}:
+            each.store(experience)
+            places = (each.oldest + np.arange(len(expected))) % capacity
+            batches.append((each.take(places), list(expected)))
+            require(*batches[-1])
+        arrays = memory.experiences()
+        assert len(arrays["positions"]) == pixels_of(expected)
+        loaded = Memory.of(arrays, capacity, memory.oldest, shape)
+        if rng.random() < 0.2:
+            S_prime[...] = 1  # the caller's array, which may be the next S
+    for batch, experiences in batches:
+        require(batch, experiences)
+
+
+def play(memory, grid_size, rng):
+    """One game at random into a memory."""
+    ep = episode(grid_size, rng)
+    S, reward = next(ep)
+    while reward == 0:
+        action = int(rng.integers(-1, 2))
+        S_prime, reward = ep.send(action)
+        memory.store((S, action, reward, S_prime))
+        S = S_prime
+
+
+def test_a_frame_is_kept_once(rng):
+    """A game of nine frames, four pixels each, in eight experiences."""
+    memory = Memory(100)
+    play(memory, 10, rng)
+    assert memory.count == 8
+    assert len(memory.experiences()["positions"]) == 9 * 4
+
+
+@pytest.mark.parametrize(("grid_size", "most"), [(10, 205), (84, 400)])
+def test_bytes_of_an_experience(grid_size, most, rng):
+    """Also when all places have been taken twice; and room for a few frames at their fullest."""
+    memory = Memory(2000)
+    for _ in range(4000 // (grid_size - 2) + 1):
+        play(memory, grid_size, rng)
+    arrays = [array for array in vars(memory).values() if isinstance(array, np.ndarray)]
+    held = sum(array.nbytes for array in arrays if array.base is None)
+    assert held <= 2000 * most + 4 * grid_size**2 * 8
+
+
+def test_a_batch_is_the_caller_s(rng):
+    replay = primed(2, 4, rng)
+    replay.send(numbered(5))
+    batch = replay.send(numbered(6))
+    batch.states.values[:] = batch.rewards[:] = 7
+    again = next(replay)
+    require(again, [numbered(int(reward)) for reward in again.rewards])
 
 
 def test_batch_types(rng):
@@ -129,9 +182,13 @@ def test_batch_types(rng):
     batch = replay.send(numbered(2))
     assert isinstance(batch, Batch)
     assert batch
-    assert (batch.states.dtype, batch.next_states.dtype) == (np.float32, np.float32)
-    assert (batch.actions.dtype, batch.rewards.dtype) == (np.int8, np.float32)
-    assert batch.states.shape == batch.next_states.shape == (2, 1, 5, 5)
+    for frames in (batch.states, batch.next_states):
+        assert isinstance(frames, Pixels)
+        assert frames.shape == np.asarray(frames).shape == (2, 1, 5, 5)
+        assert frames.dtype == np.asarray(frames).dtype == np.float32
+        for name in ("first", "last", "positions", "values"):  # kernels take no other arrays
+            assert getattr(frames, name).flags.c_contiguous
+    assert (batch.actions.dtype, batch.rewards.dtype) == (np.int32, np.float32)
     s, a, r, s_prime = next(iter(batch))
     assert (type(a), type(r)) == (int, float)
     assert s.shape == s_prime.shape == (1, 5, 5)
@@ -180,6 +237,9 @@ FRAME = np.zeros((1, 5, 5))
         ((FRAME * np.nan, 0, 0, FRAME), ValueError, "S holds NaN"),
         ((FRAME, 0, 0, FRAME + np.inf), ValueError, "S_prime holds NaN or inf"),
         ((FRAME.astype(str), 0, 0, FRAME), TypeError, "S has dtype"),
+        ((FRAME, 0, 0, FRAME.astype(object)), TypeError, "S_prime has dtype object"),
+        (([[0], [0, 0]], 0, 0, FRAME), ValueError, "S is ragged"),
+        ((FRAME[:0], 0, 0, FRAME[:0]), ValueError, "S has shape"),
         ((FRAME, 0, 0), TypeError, "expected .S, action"),
         (5, TypeError, "expected .S, action"),
     ],
@@ -191,9 +251,8 @@ def test_experiences_that_cannot_be(experience, error, words):
 
 
 def test_a_memory_that_does_not_fit():
-    replay = primed(1, 10**18)
     with pytest.raises(MemoryError, match="capacity is 1000000000000000000"):
-        replay.send((FRAME, 0, 0, FRAME))
+        experience_replay(1, 10**18)
 
 
 def test_frames_keep_their_shape():

@@ -169,10 +169,10 @@ def dense_backward(x, w, g):
         Gradients of the loss with respect to x, w and the biases.
     """
     layer = Dense(w.shape[1])
-    dw, db = np.zeros_like(w), np.zeros(w.shape[1])
-    layer.bind([w, np.zeros(w.shape[1])], [dw, db])
+    layer.kernel, layer.bias = w, np.zeros(w.shape[1])
+    layer.kernel_gradient, layer.bias_gradient = np.zeros_like(w), np.zeros(w.shape[1])
     layer.forward(x)
-    return layer.backward(g), dw, db
+    return layer.backward(g), layer.kernel_gradient, layer.bias_gradient
 
 
 def _predictions():
@@ -204,9 +204,9 @@ def _rmsprop(w, v, g, learning_rate, rho, epsilon):
     w = w.copy()
     rule = RMSprop(learning_rate, rho, epsilon)
     rule.build(w)
-    rule.mean_square[:] = v
+    rule.state["mean_square"][:] = v
     rule.update(w, g)
-    return w, np.array(rule.mean_square)
+    return w, np.array(rule.state["mean_square"])
 
 
 def _experiences():

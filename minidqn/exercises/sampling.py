@@ -65,7 +65,8 @@ def _draw(function, path, arguments, first=False):
             return [], Fault(words, arguments)
     places = []
     for row, state in enumerate(outcome.results[0]):
-        found = [p for p in range(memory.count) if np.array_equal(state, memory.states[p])]
+        stored = enumerate(arguments["memory"])
+        found = [p for p, experience in stored if np.array_equal(state, experience[0])]
         if not found:
             shown = {f"states[{row}]": state}
             return [], Fault(f"states[{row}] is the S of no experience.", arguments, shown)
@@ -77,7 +78,7 @@ def _draw(function, path, arguments, first=False):
 def _arrays(memory, places):
     """The batch at some places of the package's memory, by the names of the results."""
     batch = memory.take(list(places))
-    return {name: getattr(batch, name) for name in PROBLEM.results}
+    return {name: np.asarray(getattr(batch, name)) for name in PROBLEM.results}
 
 
 def _mixed(outcome, expected, places):

@@ -1,19 +1,13 @@
 """A small neural network library: layers, losses, optimizers, and how they fit."""
 
 from minidqn.nn.gradcheck import GradientCheck, check_gradients
-from minidqn.nn.layers import Conv2D, Dense, Flatten
+from minidqn.nn.layers import Conv2D, Dense, Flatten, Layer
 from minidqn.nn.losses import MeanSquaredError
 from minidqn.nn.models import Sequential
-from minidqn.nn.optimizers import SGD, RMSprop
+from minidqn.nn.optimizers import SGD, Optimizer, RMSprop
+from minidqn.nn.pixels import Pixels
 
 __all__ = [
-    "SGD",
-    "Conv2D",
-    "Dense",
-    "Flatten",
-    "GradientCheck",
-    "MeanSquaredError",
-    "RMSprop",
-    "Sequential",
-    "check_gradients",
-]
+    "SGD", "Conv2D", "Dense", "Flatten", "GradientCheck", "Layer", "MeanSquaredError", "Optimizer",
+    "Pixels", "RMSprop", "Sequential", "check_gradients",
+]  # fmt: skip

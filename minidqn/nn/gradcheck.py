@@ -1,37 +1,46 @@
-"""Is backward the derivative of forward? Central differences say."""
+"""Is backward the derivative of forward, in every dtype, and does the engine agree?"""
 
 from typing import NamedTuple
 
 import numpy as np
 
 from minidqn.checks import generator, number, whole
+from minidqn.nn.pixels import Pixels
 
 __all__ = ["GradientCheck", "check_gradients"]
 
 
 class GradientCheck(NamedTuple):
-    """What ``check_gradients`` found for one array.
+    """What ``check_gradients`` found for one array, or for one layer.
 
     Attributes
     ----------
     error : float
-        Largest difference between the two gradients, over the largest absolute
+        Largest difference between the two that are compared, over the largest absolute
         value of either; 0 is perfect, 2 is a flipped sign. NaN if nothing could
-        be judged, or a gradient is not a number.
+        be judged, or a number is not finite.
     checked : int
-        How many numbers of the array were tried.
+        How many numbers were compared.
     kinks : int
         How many more were tried and left out, because the loss has a kink there
         (a ReLU whose input is 0), where no derivative exists.
+    limit : float
+        What rounding alone may come to.
     """
 
     error: float
     checked: int
     kinks: int
+    limit: float = 1e-6
+
+    @property
+    def ok(self):
+        """Whether the error is within the limit."""
+        return self.error <= self.limit  # False for NaN
 
 
 def check_gradients(model, states, rng=None, samples=20, step=1e-5):
-    """Hold a network's ``backward`` against central differences, in float64.
+    """Hold a network's ``backward`` against central differences, and float32 against float64.
 
     The scalar that is differentiated is ``L = sum of output * cotangent`` with a
     random cotangent: one of ones would not see gradients that are swapped or
@@ -39,16 +48,19 @@ def check_gradients(model, states, rng=None, samples=20, step=1e-5):
 
     ``dL/dp = (L(p + step) - L(p - step)) / (2 * step)``, up to rounding
 
-    Between two kinks L is a straight line in every single weight and state, so
-    the left and the right half of that difference agree; where they do not,
-    there is a kink in between, and the number is counted but not judged.
+    Between two kinks L is a straight line in every single weight and state, or bends
+    slowly, so the left and the right half of that difference nearly agree; where they do
+    not, there is a kink in between, and the number is counted but not judged.
+
+    Then each layer does its work in float32 on what comes in and back in float64, and if
+    the network has the compiled engine, that does its work on all layers at once.
 
     Parameters
     ----------
     model : Sequential
         The network; a float64 copy of it is checked, and it stays as it is.
     states : array_like [shape=(N, ...)]
-        Input at which to check.
+        Input at which to check; it is rounded to float32.
     rng : numpy.random.Generator, optional
         Draws the cotangent and the sample; fresh entropy by default.
     samples : int or None
@@ -59,7 +71,9 @@ def check_gradients(model, states, rng=None, samples=20, step=1e-5):
     Returns
     -------
     dict of str to GradientCheck
-        One for "states" and one for every weight, such as "dense/kernel".
+        One for "states" and one for every weight, such as "dense/kernel"; one for every
+        layer, such as "dense in float32", and with the compiled engine such as "dense in
+        the engine": the layer's output and its weights' gradients.
 
     Raises
     ------
@@ -74,14 +88,16 @@ def check_gradients(model, states, rng=None, samples=20, step=1e-5):
     >>> model = Sequential(rng=rng)
     >>> model.add(Conv2D(2, 3, activation="relu", input_shape=(1, 5, 5)))
     >>> report = check_gradients(model, rng.random((4, 1, 5, 5)), rng)
-    >>> all(check.error < 1e-6 for check in report.values())
+    >>> list(report)
+    ['states', 'conv2d/kernel', 'conv2d/bias', 'conv2d in float32']
+    >>> all(check.ok for check in report.values())
     True
     """
     rng = generator(rng)
     samples = None if samples is None else whole("samples", samples)
     step = number("step", step, "(0, inf)")
-    model = model.astype(np.float64)
-    states = np.array(states, np.float64)
+    compiled, narrow, model = model, model.astype(np.float32), model.astype(np.float64)
+    states = np.array(states, np.float32).astype(np.float64)
     cotangent = rng.standard_normal(model.forward(states).shape)
 
     def scalar():
@@ -89,15 +105,21 @@ def check_gradients(model, states, rng=None, samples=20, step=1e-5):
 
     scalar()
     states_gradient = model.backward(cotangent)
-    weight_gradients = {name: g.copy() for name, g in model.named_gradients().items()}
+    gradients = {name: g.copy() for name, g in model.named_gradients().items()}
+    in_float32, outputs = _float32_checks(model, narrow, states, cotangent)
     report = {"states": _check_array(scalar, states, states_gradient, rng, samples, step)}
-    for name, weight in model.named_weights().items():
-        report[name] = _check_array(scalar, weight, weight_gradients[name], rng, samples, step)
+    for name, weight in model._weights.items():
+        report[name] = _check_array(scalar, weight, gradients[name], rng, samples, step)
+    report |= in_float32
+    if compiled.engine == "compiled":
+        report |= _engine_checks(compiled, states, cotangent, outputs, gradients)
     return report
 
 
 def _check_array(scalar, array, gradient, rng, samples, step):
     """Compare `gradient` with differences of `scalar()` as numbers of `array` move."""
+    if gradient.shape != array.shape:
+        return GradientCheck(np.nan, 0, 0)
     count = array.size if samples is None else min(samples, array.size)
     claimed, measured, kinks = [], [], 0
     for place in rng.choice(array.size, count, replace=False):
@@ -108,14 +130,60 @@ def _check_array(scalar, array, gradient, rng, samples, step):
         array[index] = kept - step
         left = (here - scalar()) / step
         array[index] = kept
-        if abs(right - left) > 1e-6 * (1 + abs(right) + abs(left)):  # False for NaN
+        if abs(right - left) > 100 * step * (1 + abs(right) + abs(left)):  # False for NaN
             kinks += 1
         else:
             claimed.append(gradient[index])
             measured.append((left + right) / 2)
-    if not claimed:
-        return GradientCheck(np.nan, 0, kinks)
-    claimed, measured = np.array(claimed), np.array(measured)
-    scale = np.abs([claimed, measured]).max()
-    error = 0.0 if scale == 0 else np.abs(claimed - measured).max() / scale
-    return GradientCheck(float(error), len(claimed), kinks)
+    return _compared([(claimed, measured)], kinks)
+
+
+def _compared(pairs, kinks=0, limit=1e-6):
+    """The greatest relative difference of some pairs of arrays."""
+    errors, checked = [], 0
+    for one, other in pairs:
+        one, other = np.asarray(one, np.float64), np.asarray(other, np.float64)
+        if one.shape != other.shape:
+            return GradientCheck(np.nan, 0, kinks, limit)
+        checked += one.size
+        if one.size:
+            scale = np.abs([one, other]).max()
+            errors.append(0.0 if scale == 0 else np.abs(one - other).max() / scale)
+    return GradientCheck(float(np.max(errors)) if errors else np.nan, checked, kinks, limit)
+
+
+def _float32_checks(model, narrow, states, cotangent):
+    """Each layer in float32 on what the float64 network gives it; and that one's outputs."""
+    inputs, g, report = [np.moveaxis(states, 1, -1)], cotangent, {}
+    for layer in model.layers:
+        inputs.append(layer.forward(inputs[-1]))
+    for layer, other, x in reversed(list(zip(model.layers, narrow.layers, inputs, strict=False))):
+        exact = _work(layer, x, g)
+        rounded = _work(other, x.astype(np.float32), g.astype(np.float32))
+        pairs = zip(rounded, exact, strict=True)
+        report[f"{layer.name} in float32"] = _compared(pairs, limit=1e-4)
+        g = exact[1]
+    outputs = {layer.name: y for layer, y in zip(model.layers, inputs[1:], strict=True)}
+    return dict(reversed(report.items())), outputs
+
+
+def _work(layer, x, g):
+    """A layer's output, the gradient by its input, and those by its weights."""
+    y, back = layer.forward(x), layer.backward(g)
+    return [y, back, *(getattr(layer, f"{name}_gradient") for name in layer.weight_shapes)]
+
+
+def _engine_checks(compiled, states, cotangent, outputs, gradients):
+    """The engine's outputs and gradients, layer by layer, against the float64 network's."""
+    engine = compiled._engine
+    engine.forward(Pixels.of(states), len(states))
+    ours = engine.layer_outputs()
+    engine.backward(cotangent)
+    report = {}
+    for layer, y in ours.items():
+        pairs = [(y, outputs[layer])]
+        for name, gradient in compiled.named_gradients().items():
+            if name.startswith(f"{layer}/"):
+                pairs.append((gradient, gradients[name]))
+        report[f"{layer} in the engine"] = _compared(pairs, limit=1e-4)
+    return report

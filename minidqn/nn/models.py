@@ -2,24 +2,23 @@
 
 import copy
 import math
+import os
 import threading
-import weakref
 
 import numpy as np
 
 from minidqn import storage
-from minidqn.checks import finite, generator, whole
+from minidqn.checks import finite, generator, numeric, whole
 from minidqn.nn import losses
-from minidqn.nn.kernels import SAMPLES, aligned, all_finite
+from minidqn.nn.engine import Engine, why_not
+from minidqn.nn.kernels import aligned, whole_vectors
 from minidqn.nn.layers import Layer
-from minidqn.nn.programs import Program, run
-from minidqn.nn.threads import MOST_THREADS, Crew, available_cores
+from minidqn.nn.pixels import Pixels
 
-__all__ = ["Sequential"]
+__all__ = ["ENGINES", "Sequential"]
 
-CACHE = 768 * 1024
-"""Bytes of feature maps that pass through the convolutions at a time: they stay in a
-core's own cache until the next layer has used them."""
+ENGINES = ("auto", "compiled", "numpy")
+"""What ``Sequential.compile`` takes as its engine."""
 
 
 class Sequential:
@@ -36,17 +35,13 @@ class Sequential:
         Added one after the other.
     rng : numpy.random.Generator, optional
         Draws the first weights; fresh entropy by default.
-    threads : int, optional
-        How many threads share a batch; as many as this process has cores by
-        default. The results do not depend on it.
 
     Attributes
     ----------
     layers : list of Layer
         The layers, in order.
-    parameters, gradients : ndarray [shape=(P,)]
-        All weights end to end, and the gradient of the last loss by each; the
-        layers work on views of them.
+    engine : str
+        "compiled" if the kernels compute, "numpy" if the layers do; ``compile`` chooses.
 
     References
     ----------
@@ -64,26 +59,46 @@ class Sequential:
     True
     """
 
-    def __init__(self, layers=(), rng=None, threads=None):
+    def __init__(self, layers=(), rng=None):
         self._rng = generator(rng)
-        self.threads = (
-            available_cores() if threads is None else whole("threads", threads, most=MOST_THREADS)
-        )
-        self._crew = Crew(self.threads)
-        self._lock = threading.RLock()
-        self._samples = None  # how many the last forward was for
-        weakref.finalize(self, self._crew.close)
+        self._lock, self._process = threading.RLock(), os.getpid()
         self.layers = []
         self.input_shape = None  # of one state, as it comes in
-        self.optimizer = self.loss = None
+        self._samples = None  # how many the last forward was for
+        self._uncompile()
         self._bind([])
         for layer in layers:
             self.add(layer)
+
+    def _uncompile(self):
+        """Forget what ``compile`` has chosen."""
+        self.optimizer = self.loss = self._engine = None
+        self._finite = True  # False if the last update may have gone wrong
+
+    @property
+    def engine(self):
+        return "numpy" if self._engine is None else "compiled"
 
     @property
     def output_shape(self):
         """Shape of one sample's output, without N."""
         return self._built().layers[-1].output_shape
+
+    @property
+    def parameters(self):
+        """All weights end to end, each row of them filled up with zeros; read-only."""
+        return _read_only(self._parameters)
+
+    @property
+    def gradients(self):
+        """The gradient of the last loss by each of the parameters; read-only."""
+        return _read_only(self._gradients)
+
+    def _alone(self):
+        """The lock. In a forked child it is a new one: whoever held the old one is not there."""
+        if self._process != os.getpid():
+            self._lock, self._process = threading.RLock(), os.getpid()
+        return self._lock
 
     def add(self, layer):
         """Put a layer at the end, and draw its weights.
@@ -93,8 +108,8 @@ class Sequential:
         Parameters
         ----------
         layer : Layer
-            `Conv2D`, `Dense` or `Flatten`; a network's first layer needs an
-            ``input_shape``.
+            `Conv2D`, `Dense`, `Flatten` or one of your own; a network's first layer
+            needs an ``input_shape``.
 
         Raises
         ------
@@ -104,57 +119,59 @@ class Sequential:
             If it does not fit what comes before, or is in a network already.
         """
         if not isinstance(layer, Layer):
-            raise TypeError(f"layer is {layer!r}; expected a Conv2D, Dense or Flatten")
+            raise TypeError(f"layer is {layer!r}; expected a Layer, such as Conv2D or Dense")
         if layer.name is not None:
             raise ValueError(f"layer {layer.name!r} is part of a network already; make a new one")
-        if not self.layers:
-            if layer.input_shape is None:
-                raise ValueError("the first layer has no input_shape; expected (C, H, W) or (D,)")
-            layer.build(_channels_last_shape(layer.input_shape))
-            self.input_shape = layer.input_shape
+        if self.layers:
+            shape = self.layers[-1].output_shape
+            if layer.input_shape not in (None, _channels_first_shape(shape)):
+                wanted = f"{_channels_first_shape(shape)}, the output of the layer before"
+                raise ValueError(f"input_shape is {layer.input_shape}; expected {wanted}")
+        elif layer.input_shape is None:
+            raise ValueError("the first layer has no input_shape; expected (C, H, W) or (D,)")
         else:
-            previous = self.layers[-1].output_shape
-            if layer.input_shape not in (None, _channels_first_shape(previous)):
-                raise ValueError(
-                    f"input_shape is {layer.input_shape}; "
-                    f"expected {_channels_first_shape(previous)}, the output of the layer before"
-                )
-            layer.build(previous)
-        weights = self.get_weights()
+            shape = _channels_last_shape(layer.input_shape)
+        layer.build(shape)
+        first = layer.initial_weights(self._rng)
+        if first.keys() - layer.weight_shapes.keys() or not all(layer.weight_shapes.values()):
+            wanted = f"a shape of one length or more for each of {sorted(first)}"
+            raise ValueError(f"weight_shapes is {layer.weight_shapes}; expected {wanted}")
+        kind = type(layer).__name__.lower()
+        count = sum(type(other).__name__.lower() == kind for other in self.layers)
+        layer.name = f"{kind}_{count}" if count else kind
+        self.layers.append(layer)
         try:
-            self.layers.append(layer)
-            self._bind(weights)
+            self._bind([*self.get_weights(), *(first.get(n, 0) for n in layer.weight_shapes)])
         except MemoryError:
-            self.layers.pop()
+            self.layers.pop().name = None
             raise
-        layer.name = self._free_name(type(layer).__name__.lower())
-        layer.initialize(self._rng)
-        self.optimizer = self.loss = None
-
-    def _free_name(self, kind):
-        """A name such as dense, dense_1 or dense_2, as in Keras."""
-        count = sum(type(layer).__name__.lower() == kind for layer in self.layers[:-1])
-        return f"{kind}_{count}" if count else kind
+        self.input_shape = self.layers[0].input_shape
+        self._uncompile()
 
     def _bind(self, weights, dtype=np.float32):
-        """Lay all weights end to end in a new array, and give the layers their views.
-
-        The first weights get the values `weights`, the others none yet.
-        """
-        shapes = [shape for layer in self.layers for shape in layer.weight_shapes.values()]
-        size = sum(math.prod(shape) for shape in shapes)
-        self.parameters = aligned(size, dtype)
-        self._weights = _views(self.parameters, shapes)
-        for view, values in zip(self._weights, weights, strict=False):
-            view[...] = values
-        self.gradients = aligned(size, dtype)
-        self._gradients = _views(self.gradients, shapes)
-        first = 0
+        """Lay the weights end to end in a new array, and give the layers their views."""
+        shapes = {
+            f"{layer.name}/{name}": shape
+            for layer in self.layers
+            for name, shape in layer.weight_shapes.items()
+        }
+        starts, size = {}, 0
+        for name, shape in shapes.items():
+            starts[name] = size
+            size += math.prod(shape[:-1]) * whole_vectors(shape[-1])
+        self._parameters, self._gradients = aligned(size, dtype), aligned(size, dtype)
+        self._starts = starts
+        self._weights, self._weight_gradients = (
+            {name: _view(flat, starts[name], shape) for name, shape in shapes.items()}
+            for flat in (self._parameters, self._gradients)
+        )
+        for weight, values in zip(self._weights.values(), weights, strict=True):
+            weight[...] = values
         for layer in self.layers:
-            last = first + len(layer.weight_shapes)
-            layer.bind(self._weights[first:last], self._gradients[first:last])
-            first = last
-        self._plan = None
+            for name in layer.weight_shapes:
+                full = f"{layer.name}/{name}"
+                setattr(layer, name, _read_only(self._weights[full]))
+                setattr(layer, f"{name}_gradient", self._weight_gradients[full])
 
     def _built(self):
         """This network, if it has any layers."""
@@ -162,32 +179,50 @@ class Sequential:
             raise ValueError("the network has no layers; expected at least one: add() some first")
         return self
 
-    def compile(self, optimizer, loss="mse"):
-        """Choose how to learn, and start the optimizer's state afresh.
+    def compile(self, optimizer, loss="mse", engine="auto"):
+        """Choose how to learn and to compute, and start the optimizer's state afresh.
 
         Parameters
         ----------
-        optimizer : SGD or RMSprop
-            The rule of the steps; it belongs to this network from now on.
+        optimizer : Optimizer
+            The rule of the steps, such as `RMSprop`; it belongs to this network from now on.
         loss : str or object
             "mse", or any object that ``losses.get`` takes.
+        engine : {"auto", "compiled", "numpy"}
+            "compiled" runs all layers through the kernels, "numpy" each as it is written;
+            "auto" is "compiled" if the kernels know every layer.
 
         Raises
         ------
         TypeError
             If `optimizer` has no ``build`` and ``update``.
         ValueError
-            If there are no layers or no such loss.
+            If there are no layers, no such loss or no such engine, or the kernels do not
+            know a layer and `engine` is "compiled".
         """
         fits = hasattr(optimizer, "update") and hasattr(optimizer, "build")
         if not fits or isinstance(optimizer, type):
             raise TypeError(f"optimizer is {optimizer!r}; expected one such as RMSprop()")
+        if engine not in ENGINES:
+            raise ValueError(f"engine is {engine!r}; expected one of {ENGINES}")
         loss = losses.get(loss)
-        optimizer.build(self._built().parameters, self._crew)
+        reason = why_not(self._built().layers, self._parameters.dtype)
+        if engine == "compiled" and reason is not None:
+            raise ValueError(f"engine is 'compiled', but {reason}; expected 'auto' or 'numpy'")
+        optimizer.build(self._parameters)
+        self._uncompile()
         self.optimizer, self.loss = optimizer, loss
+        if engine != "numpy" and reason is None:
+            self._start_engine()
+
+    def _start_engine(self):
+        """Have the kernels compute from now on."""
+        self._engine = Engine(
+            self.layers, self.input_shape, self._parameters, self._gradients, self._starts
+        )
 
     def forward(self, states):
-        """Output of the whole network; each layer keeps what ``backward`` needs.
+        """Output of the whole network, layer by layer; each keeps what ``backward`` needs.
 
         Parameters
         ----------
@@ -206,103 +241,91 @@ class Sequential:
         TypeError
             If `states` are not numbers.
         """
-        x = self._checked(states)
-        with self._lock:
-            return self._forward(x).copy()
+        x = self._checked(states, for_layers=True)
+        with self._alone():
+            return self._through(x).copy()
 
-    def _forward(self, x, more=()):
-        """Outputs of x, and of `more` below them; ``backward`` is for x."""
+    def _through(self, x):
+        """Through all layers, first to last."""
         self._samples = len(x)
-        if self.parameters.dtype != np.float32:
-            return _through(self.layers, np.concatenate([x, more]) if len(more) else x)
-        samples = len(x) + len(more)
-        if self._plan is None or self._plan.capacity < samples:
-            self._plan = None  # whatever happens now, the layers are not the old plan's any more
-            self._plan = _Plan(self.layers, x.shape[1:], samples, self.threads)
-        plan = self._plan
-        plan.x[: len(x)] = x
-        if len(more):
-            plan.x[len(x) : samples] = more
-        self._crew.run(plan.forward, samples)
-        return plan.outputs[:samples]
+        for layer in self.layers:
+            x = layer.forward(x)
+            if x.shape != (self._samples, *layer.output_shape):
+                wanted = (self._samples, *layer.output_shape)
+                raise ValueError(f"{layer.name} gave shape {x.shape}; expected {wanted}")
+        return x
 
-    def backward(self, gradient, wants_input_gradient=True):
+    def backward(self, gradient):
         """Gradient of the loss by every weight, for the last ``forward``.
 
         Parameters
         ----------
-        gradient : ndarray [shape=(N, ...)]
+        gradient : array_like [shape=(N, ...)]
             Gradient of the loss with respect to the output.
-        wants_input_gradient : bool
-            Whether to go on to the states themselves.
 
         Returns
         -------
-        ndarray [shape=(N, C, H, W) or (N, D)] or None
-            Gradient of the loss with respect to the states, if wanted. The
-            gradients of the weights are in ``gradients``.
+        ndarray [shape=(N, C, H, W) or (N, D)]
+            Gradient of the loss with respect to the states. The gradients of the weights
+            are in ``gradients``.
 
         Raises
         ------
         ValueError
             If its shape is not that of the last forward's output.
+        TypeError
+            If it does not hold numbers.
         """
-        gradient = np.array(gradient, self.parameters.dtype)  # the layers may overwrite it
+        gradient = numeric("gradient", gradient)
         if gradient.shape[1:] != self.output_shape:
-            raise ValueError(
-                f"gradient has shape {gradient.shape}; expected (N, *{self.output_shape})"
-            )
+            wanted = f"(N, *{self.output_shape})"
+            raise ValueError(f"gradient has shape {gradient.shape}; expected {wanted}")
         if len(gradient) != self._samples:
-            raise ValueError(
-                f"gradient is for {len(gradient)} samples; expected {self._samples}, "
-                "as many as the last forward"
-            )
-        with self._lock:
-            dx = self._backward(gradient, wants_input_gradient)
-            if not wants_input_gradient:
-                return None
-            return np.moveaxis(dx, -1, 1).copy() if dx.ndim == 4 else dx.copy()
+            wanted = f"{self._samples}, as many as the last forward"
+            raise ValueError(f"gradient is for {len(gradient)} samples; expected {wanted}")
+        with self._alone():
+            g = self._back(gradient.astype(self._parameters.dtype))
+            return np.moveaxis(g, -1, 1).copy()
 
-    def _backward(self, gradient, wants_input_gradient):
-        """Gradients of the weights, and the one by the states if it is wanted."""
-        if self.parameters.dtype != np.float32:
-            return _back(self.layers, gradient, wants_input_gradient)
-        plan = self._plan
-        plan.gradient[: len(gradient)] = gradient
-        program, dx = plan.backward(wants_input_gradient)
-        self._crew.run(program, len(gradient))
-        return dx[: len(gradient)] if wants_input_gradient else None
+    def _back(self, g):
+        """Back through all layers, last to first."""
+        for layer in reversed(self.layers):
+            g = layer.backward(g)
+            for name in layer.weight_shapes:
+                written = self._weight_gradients[f"{layer.name}/{name}"]
+                if getattr(layer, f"{name}_gradient") is not written:
+                    wanted = f"self.{name}_gradient[...] = ... in its backward"
+                    raise TypeError(f"{layer.name} replaced {name}_gradient; expected {wanted}")
+        return g
 
-    def _checked(self, states):
-        """`states` as the first layer takes them, if they are what they should be."""
+    def _checked(self, states, for_layers=False):
+        """States as the engine takes them, or the first layer: a copy, channels last."""
         self._built()
-        try:
-            states = np.asarray(states)
-        except ValueError:
-            raise ValueError("states is ragged; expected an array of one shape") from None
-        if states.ndim == 0 or states.shape[1:] != self.input_shape:
+        if not isinstance(states, Pixels):
+            states = numeric("states", states)
+        if not states.shape or states.shape[1:] != self.input_shape:
             wanted = ", ".join(map(str, self.input_shape))
             raise ValueError(f"states has shape {states.shape}; expected (N, {wanted})")
-        if states.dtype.kind not in "fiub":
-            raise TypeError(f"states has dtype {states.dtype}; expected numbers")
-        if states.ndim == 4:
-            states = states.transpose(0, 2, 3, 1)
-        if states.dtype.itemsize > self.parameters.itemsize:
-            with np.errstate(over="ignore"):  # what overflows is refused in the next lines
-                states = states.astype(self.parameters.dtype)
-        x = np.ascontiguousarray(states, self.parameters.dtype)
-        if not x.flags.writeable:  # the kernels are compiled for one kind of array
-            x = x.copy()
-        if not all_finite(x.reshape(-1)):
-            raise ValueError("states holds NaN or infinity; expected finite numbers")
+        if self._engine is not None and not for_layers:
+            plain = isinstance(states, Pixels) and states.background is None
+            return states if plain else Pixels.of(np.asarray(states))
+        with np.errstate(over="ignore"):  # what overflows is refused in the next line
+            x = np.array(np.moveaxis(np.asarray(states), 1, -1), self._parameters.dtype, order="C")
+        finite("states", x)
         return x
+
+    def _outputs(self, x):
+        """Outputs for checked states, in an array of their own."""
+        if self._engine is not None:
+            return self._engine.forward(x)
+        return self._through(x).copy() if len(x) else np.zeros((0, *self.output_shape), x.dtype)
 
     def predict(self, states, batch_size=128):
         """Output of the network for any number of states.
 
         Parameters
         ----------
-        states : array_like [shape=(N, C, H, W) or (N, D)]
+        states : array_like or Pixels [shape=(N, C, H, W) or (N, D)]
             Input, finite numbers; N may be 0.
         batch_size : int
             How many states go through the layers at a time.
@@ -322,14 +345,11 @@ class Sequential:
         """
         x = self._checked(states)
         batch_size = whole("batch_size", batch_size)
-        with self._lock:
+        with self._alone():
             if len(x) <= batch_size:
-                return self._forward(x).copy()
-            outputs = np.empty((len(x), *self.output_shape), x.dtype)
-            for first in range(0, len(x), batch_size):
-                part = slice(first, first + batch_size)
-                outputs[part] = self._forward(x[part])
-        return outputs
+                return self._outputs(x)
+            batches = range(0, len(x), batch_size)
+            return np.concatenate([self._outputs(x[n : n + batch_size]) for n in batches])
 
     def layer_outputs(self, states):
         """What every layer makes of some states, to be looked at.
@@ -339,7 +359,7 @@ class Sequential:
 
         Parameters
         ----------
-        states : array_like [shape=(N, C, H, W) or (N, D)]
+        states : array_like or Pixels [shape=(N, C, H, W) or (N, D)]
             Input, finite numbers; N may be 0.
 
         Returns
@@ -360,9 +380,9 @@ class Sequential:
         >>> {name: y.shape for name, y in model.layer_outputs(np.ones((2, 1, 8, 7))).items()}
         {'conv2d': (2, 6, 5, 4), 'flatten': (2, 120)}
         """
-        x = self._checked(states)
-        with self._lock:
-            layers = self.astype(self.parameters.dtype).layers
+        x = self._checked(states, for_layers=True)
+        with self._alone():
+            layers = self.astype(self._parameters.dtype).layers
         outputs = {}
         for layer in layers:
             x = layer.forward(x)
@@ -374,7 +394,7 @@ class Sequential:
 
         Parameters
         ----------
-        states : array_like [shape=(N, C, H, W) or (N, D)]
+        states : array_like or Pixels [shape=(N, C, H, W) or (N, D)]
             Input, finite numbers, N >= 1.
         targets : array_like [shape=(N, ...)]
             What the output should have been.
@@ -392,11 +412,7 @@ class Sequential:
         TypeError
             If an array does not hold numbers.
         """
-        x = self._checked(states)
-        try:
-            targets = np.asarray(targets)
-        except ValueError:
-            raise ValueError("targets is ragged; expected an array of one shape") from None
+        x, targets = self._checked(states), numeric("targets", targets)
         return self._learn(x, x[:0], lambda outputs, _: targets)
 
     def bootstrap_on_batch(self, states, next_states, make_targets):
@@ -407,15 +423,15 @@ class Sequential:
 
         Parameters
         ----------
-        states : array_like [shape=(N, C, H, W) or (N, D)]
+        states : array_like or Pixels [shape=(N, C, H, W) or (N, D)]
             Input, finite numbers, N >= 1.
-        next_states : array_like [shape=(M, C, H, W) or (M, D)]
+        next_states : array_like or Pixels [shape=(M, C, H, W) or (M, D)]
             What followed, where it matters, finite numbers; M may be 0.
         make_targets : callable
             Called with the outputs of `states` and of `next_states`, ndarrays
             [shapes=(N, ...) and (M, ...)] of its own to keep or change; returns
-            the targets, array_like [shape=(N, ...)]. It must not run this network:
-            the layers still hold what backward needs.
+            the targets, array_like [shape=(N, ...)]. It must not run this network,
+            which still holds what backward needs.
 
         Returns
         -------
@@ -440,18 +456,26 @@ class Sequential:
             raise ValueError("the network is not compiled; expected compile() before training")
         if len(x) == 0:
             raise ValueError("states has shape (0, ...); expected at least one sample")
-        with self._lock:
-            both = self._forward(x, next_x).copy()
-            outputs, next_outputs = both[: len(x)], both[len(x) :]
-            targets = np.asarray(make_targets(outputs.copy(), next_outputs))
-            if targets.shape != outputs.shape:
-                raise ValueError(f"targets has shape {targets.shape}; expected {outputs.shape}")
-            if targets.dtype.kind not in "fiub":
-                raise TypeError(f"targets has dtype {targets.dtype}; expected numbers")
-            targets = targets.astype(outputs.dtype, copy=False)
-            self._backward(self.loss.gradient(outputs, targets), wants_input_gradient=False)
-            self.optimizer.update(self.parameters, self.gradients)
+        with self._alone():
+            if self._engine is None:  # the states last, since backward is for them
+                next_outputs, outputs = self._outputs(next_x), self._outputs(x)
+            else:
+                both = self._engine.forward(Pixels.join(x, next_x), len(x))
+                outputs, next_outputs = both[: len(x)], both[len(x) :]
+            targets = _like(outputs, "targets", make_targets(outputs.copy(), next_outputs))
+            gradient = _like(outputs, "the loss's gradient", self.loss.gradient(outputs, targets))
+            if self._engine is None:
+                self._back(gradient)
+            else:
+                self._engine.backward(gradient)
+            self._finite = self.optimizer.update(self._parameters, self._gradients)
+            self._weights_changed()
         return self.loss.value(outputs, targets)
+
+    def _weights_changed(self):
+        """Let the engine know."""
+        if self._engine is not None:
+            self._engine.weights_changed()
 
     def first_not_finite(self, loss=0.0):
         """Where in this network a number was first seen that is NaN or infinite.
@@ -469,23 +493,22 @@ class Sequential:
             dense/kernel", from the first layer to the last; None if all numbers are
             finite.
         """
-        with self._lock:
-            state = {} if self.optimizer is None else self.optimizer.state()
-            if math.isfinite(loss) and all(map(all_finite, (self.parameters, *state.values()))):
-                return None
-            first = 0
+        if self._finite and math.isfinite(loss):
+            return None
+        with self._alone():
+            outputs, state = {}, self.named_state()
+            if not math.isfinite(loss):
+                outputs = {layer.name: layer.y for layer in self.layers if "y" in vars(layer)}
+                outputs = self._engine.layer_outputs() if self._engine is not None else outputs
             for layer in self.layers:
-                y = getattr(layer, "y", None)
-                if y is not None and not np.isfinite(y[: self._samples]).all():
+                if not np.isfinite(outputs.get(layer.name, 0)).all():
                     return f"the output of {layer.name}"
-                for name, shape in layer.weight_shapes.items():
-                    part = slice(first, first + math.prod(shape))
-                    first = part.stop
-                    if not all_finite(self.parameters[part]):
-                        return f"{layer.name}/{name}"
-                    for kind, array in state.items():
-                        if not all_finite(array[part]):
-                            return f"the {kind} of {layer.name}/{name}"
+                for name in (f"{layer.name}/{name}" for name in layer.weight_shapes):
+                    if not np.isfinite(self._weights[name]).all():
+                        return name
+                    for kind in getattr(self.optimizer, "state", {}):
+                        if not np.isfinite(state[f"{kind}/{name}"]).all():
+                            return f"the {kind} of {name}"
         return None
 
     def astype(self, dtype):
@@ -511,21 +534,20 @@ class Sequential:
         dtype = np.dtype(dtype)
         if dtype not in (np.float32, np.float64):
             raise TypeError(f"dtype is {dtype}; expected float32 or float64")
-        other = Sequential(rng=copy.deepcopy(self._rng), threads=self.threads)
-        other.layers = [layer.replica() for layer in self._built().layers]
+        other = Sequential(rng=copy.deepcopy(self._rng))
+        other.layers = copy.deepcopy(self._built().layers)
         other.input_shape = self.input_shape
         other._bind(self.get_weights(), dtype)
         return other
 
     def __deepcopy__(self, memo):
         """A copy that shares nothing, compiled as this network is: a target network, say."""
-        other = self._built().astype(self.parameters.dtype)
-        if self.optimizer is not None:
-            other.optimizer, other.loss = copy.copy(self.optimizer), copy.deepcopy(self.loss, memo)
-            other.optimizer.build(other.parameters, other._crew)
-            for name, array in vars(other.optimizer).items():
-                if isinstance(array, np.ndarray) and array is not other.parameters:
-                    array[...] = vars(self.optimizer)[name]
+        other = self._built().astype(self._parameters.dtype)
+        memo[id(self._parameters)] = other._parameters  # which the optimizer refers to
+        other.optimizer = copy.deepcopy(self.optimizer, memo)
+        other.loss = copy.deepcopy(self.loss, memo)
+        if self._engine is not None:
+            other._start_engine()
         return other
 
     def __reduce__(self):
@@ -533,7 +555,7 @@ class Sequential:
 
     def count_params(self):
         """How many weights there are, kernels and biases, as an int."""
-        return self.parameters.size
+        return sum(weight.size for weight in self._weights.values())
 
     def summary(self, print_fn=print):
         """Print a line for each layer: its name, output shape and number of weights.
@@ -555,29 +577,39 @@ class Sequential:
             print_fn(f"{layer.name:<12}{f'({shape})':<24}{count:>10,}")
         print_fn(f"{'':<12}{'in all':<24}{self.count_params():>10,}")
 
-    def _weight_names(self):
-        """Names such as conv2d/kernel and conv2d/bias, in order."""
-        return [f"{layer.name}/{name}" for layer in self.layers for name in layer.weight_shapes]
-
     def named_weights(self):
-        """Every weight under its name: the arrays themselves, not copies.
+        """Every weight under its name: the arrays themselves, read-only.
 
         Returns
         -------
         dict of str to ndarray
             "conv2d/kernel", "conv2d/bias", "conv2d_1/kernel", ... in order.
         """
-        return dict(zip(self._weight_names(), self._weights, strict=True))
+        return {name: _read_only(weight) for name, weight in self._weights.items()}
 
     def named_gradients(self):
-        """The last gradient by every weight, under the weight's name; not copies.
+        """The last gradient by every weight, under the weight's name; read-only.
 
         Returns
         -------
         dict of str to ndarray
             As ``named_weights``; all 0 before the first ``backward``.
         """
-        return dict(zip(self._weight_names(), self._gradients, strict=True))
+        return {name: _read_only(gradient) for name, gradient in self._weight_gradients.items()}
+
+    def named_state(self):
+        """What the optimizer remembers of every weight: the arrays themselves, to be filled.
+
+        Returns
+        -------
+        dict of str to ndarray
+            Such as "mean_square/conv2d/kernel"; empty if the optimizer has no ``state``.
+        """
+        return {
+            f"{kind}/{name}": _view(array, self._starts[name], weight.shape)
+            for kind, array in getattr(self.optimizer, "state", {}).items()
+            for name, weight in self._weights.items()
+        }
 
     def get_weights(self):
         """Copies of all weights.
@@ -588,7 +620,7 @@ class Sequential:
             [kernel, bias, kernel, bias, ...] from the first layer to the last, in
             Keras 3's shapes: (kh, kw, in, out) and (in, out).
         """
-        return [weight.copy() for weight in self._weights]
+        return [weight.copy() for weight in self._weights.values()]
 
     def set_weights(self, weights):
         """Give all weights new values.
@@ -601,23 +633,27 @@ class Sequential:
         Raises
         ------
         ValueError
-            If there are too few or too many, or a shape is wrong.
+            If there are too few or too many, a shape is wrong, or a number is not finite
+            in the weights' dtype.
         TypeError
             If an array does not hold numbers. In either case no weight has changed.
         """
-        named = self.named_weights()
         if not isinstance(weights, (list, tuple)):
             raise TypeError(f"weights is {type(weights).__name__}; expected a list of arrays")
-        arrays = [np.asarray(array) for array in weights]
-        if len(arrays) != len(named):
-            raise ValueError(f"weights holds {len(arrays)} arrays; expected {len(named)}")
-        for (name, weight), array in zip(named.items(), arrays, strict=True):
+        if len(weights) != len(self._weights):
+            raise ValueError(f"weights holds {len(weights)} arrays; expected {len(self._weights)}")
+        arrays = []
+        for (name, weight), array in zip(self._weights.items(), weights, strict=True):
+            array = numeric(name, array)
             if array.shape != weight.shape:
                 raise ValueError(f"{name} has shape {array.shape}; expected {weight.shape}")
-            if array.dtype.kind not in "fiub":
-                raise TypeError(f"{name} has dtype {array.dtype}; expected numbers")
-        for weight, array in zip(named.values(), arrays, strict=True):
-            weight[...] = array
+            with np.errstate(over="ignore"):  # what overflows is refused in the next line
+                arrays.append(array.astype(weight.dtype))
+            finite(name, arrays[-1])
+        with self._alone():
+            for weight, array in zip(self._weights.values(), arrays, strict=True):
+                weight[...] = array
+            self._weights_changed()
 
     def save_weights(self, path):
         """Write all weights to an .npz file, atomically.
@@ -657,75 +693,26 @@ class Sequential:
         self.set_weights(list(arrays.values()))
 
 
-class _Plan:
-    """What a network does in float32, written down for so many samples, or fewer.
-
-    Parameters
-    ----------
-    layers : list of Layer
-        The network's.
-    shape : tuple of int
-        Of one input, channels last.
-    samples : int
-        How many samples there is to be room for, at least.
-    workers : int
-        How many threads will share the work.
-    """
-
-    def __init__(self, layers, shape, samples, workers):
-        self.capacity = 1 << max(samples - 1, 0).bit_length()  # the next power of two
-        self.x = aligned(self.capacity * math.prod(shape)).reshape(self.capacity, *shape)
-        self.forward = Program()
-        self._layers = layers
-        self._backward = {}
-        images = [math.prod(layer.output_shape) for layer in layers if len(layer.output_shape) == 3]
-        chunk = CACHE // (4 * sum(images)) if images else SAMPLES
-        for layer in layers:
-            layer.workers, layer.chunk = workers, min(max(chunk, 1), SAMPLES)
-        self.outputs = self._written(self.forward, _through, self.x)
-        self.gradient = np.zeros_like(self.outputs)
-        self._kept = [(vars(layer).get("x"), vars(layer).get("y")) for layer in layers]
-
-    def backward(self, wants_input_gradient):
-        """The way back: a program from `gradient` on, and where it puts the input's."""
-        if wants_input_gradient not in self._backward:
-            program = Program()
-            for layer, (x, y) in zip(self._layers, self._kept, strict=True):
-                layer.x, layer.y = x, y  # whoever has used a layer by itself meanwhile
-            dx = self._written(program, _back, self.gradient, wants_input_gradient)
-            self._backward[wants_input_gradient] = program, dx
-        return self._backward[wants_input_gradient]
-
-    def _written(self, program, way, *arguments):
-        """Have the layers write down what they do in a program instead of doing it."""
-        try:
-            for layer in self._layers:
-                layer.do = program.do
-            return way(self._layers, *arguments)
-        finally:
-            for layer in self._layers:
-                layer.do = run
+def _like(outputs, name, array):
+    """An array of numbers in the shape and dtype of the outputs."""
+    array = numeric(name, array)
+    if array.shape != outputs.shape:
+        raise ValueError(f"{name} has shape {array.shape}; expected {outputs.shape}")
+    return array.astype(outputs.dtype, copy=False)
 
 
-def _through(layers, x):
-    """Through all layers, first to last."""
-    for layer in layers:
-        x = layer.forward(x)
-    return x
+def _view(flat, start, shape):
+    """The weight of this shape that begins at `start` of a flat array, without what fills it up."""
+    *lines, length = shape
+    row = whole_vectors(length)
+    return flat[start : start + math.prod(lines) * row].reshape(*lines, row)[..., :length]
 
 
-def _back(layers, g, wants_input_gradient):
-    """Back through all layers, last to first."""
-    for layer in reversed(layers):
-        g = layer.backward(g, wants_input_gradient or layer is not layers[0])
-    return g
-
-
-def _views(flat, shapes):
-    """Arrays of these shapes, end to end in a flat one."""
-    ends = np.cumsum([math.prod(shape) for shape in shapes], dtype=int)
-    pieces = np.split(flat, ends)  # and one empty piece at the end
-    return [piece.reshape(shape) for piece, shape in zip(pieces, shapes, strict=False)]
+def _read_only(array):
+    """A view of an array that cannot be written to."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
 
 
 def _channels_last_shape(shape):

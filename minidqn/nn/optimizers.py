@@ -1,42 +1,58 @@
 """Rules that turn a gradient into a step: SGD and RMSprop.
 
-An optimizer sees a network as one flat array of parameters and one flat array
-of their gradients, so an update is a single pass over memory, which the threads
-of a network share. The arithmetic is done in the dtype of the parameters; all
-hyperparameters are rounded to it first.
+An optimizer sees a network as one flat array of parameters and one of their gradients,
+and has arrays of the same shape for what it remembers. A rule is one loop over them. The
+arithmetic is done in the dtype of the parameters, to which hyperparameters are rounded
+first. Between the weights lie zeros that fill up rows; their gradients are 0.
 """
 
 import numpy as np
 
 from minidqn.checks import number
+from minidqn.nn.cache import compiled
 from minidqn.nn.kernels import aligned
-from minidqn.nn.programs import Job, Program, address_of, compiled
-from minidqn.nn.simd import Tile
-from minidqn.nn.threads import Crew
 
-__all__ = ["SGD", "RMSprop"]
+__all__ = ["SGD", "Optimizer", "RMSprop"]
 
-
-CHUNK = 8192
-"""Parameters in a part of an update."""
+INFINITY = np.float32(np.inf)
+"""In float32, so that float32 numbers are compared without being widened."""
 
 
-class _Optimizer:
-    """What both rules share: they are built for the parameters of one network."""
+class Optimizer:
+    """What every rule has. One of your own defines ``update``.
+
+    Parameters
+    ----------
+    learning_rate : float
+        Length of a step.
+
+    Attributes
+    ----------
+    remembers : tuple of str
+        Names of the arrays that the rule keeps from one update to the next.
+    state : dict of str to ndarray [shape=(P,)]
+        These arrays; zeros after ``build``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If learning_rate is not a finite number above 0.
+    """
+
+    remembers = ()
 
     def __init__(self, learning_rate):
         self.learning_rate = number("learning_rate", learning_rate, "(0, inf)")
+        self.state = {}
         self._parameters = None
 
-    def build(self, parameters, crew=None):
+    def build(self, parameters):
         """Start afresh, for the parameters of a network.
 
         Parameters
         ----------
         parameters : ndarray [shape=(P,)]
             The array that will be updated, and no other will be.
-        crew : Crew, optional
-            Threads that share the updates; the calling one alone by default.
 
         Raises
         ------
@@ -49,9 +65,8 @@ class _Optimizer:
             with np.errstate(over="ignore"):
                 if not 0 < kind(value) < np.inf:
                     raise ValueError(f"{name} is {value}; expected one that {kind.__name__} holds")
-        self._parameters, self._gradients = parameters, None
-        self._rates = np.zeros(len(self._hyperparameters()), parameters.dtype)
-        self._crew = Crew(1) if crew is None else crew
+        self._parameters = parameters
+        self.state = {name: aligned(parameters.size, kind) for name in self.remembers}
 
     def update(self, parameters, gradients):
         """Change `parameters` in place, one step against `gradients`.
@@ -61,47 +76,31 @@ class _Optimizer:
         parameters, gradients : ndarray [shape=(P,)]
             All of a network's weights, and the gradient of the loss by each.
 
-        Raises
-        ------
-        ValueError
-            If it was not built for these parameters.
-        """
-        self._check(parameters, gradients)
-        if gradients is not self._gradients:
-            self._gradients, self._program = gradients, Program()
-            self._program.do(self._job(parameters, gradients))
-        self._rates[:] = self._hyperparameters()
-        self._crew.run(self._program, len(parameters))
-
-    def state(self):
-        """What the rule remembers from one update to the next; not copies.
-
         Returns
         -------
-        dict of str to ndarray [shape=(P,)]
-            By name; none for a rule without memory.
+        bool or None
+            Whether all parameters and all of ``state`` are finite; None if the rule does
+            not look.
         """
-        return {}
-
-    def _job(self, parameters, gradients):
-        """A pass over all parameters, with hyperparameters from ``_rates``."""
         raise NotImplementedError
 
-    def _hyperparameters(self):
-        """What the rule's formula needs, in the order of its kernel."""
-        raise NotImplementedError
-
-    def _check(self, parameters, gradients):
+    def _step(self, rule, parameters, gradients, *hyperparameters):
+        """Do a rule's loop over checked arrays."""
         if parameters is not self._parameters:
             raise ValueError(f"this {type(self).__name__} was built for another network's weights")
-        if gradients.shape != parameters.shape or gradients.dtype != parameters.dtype:
-            raise ValueError(
-                f"gradients has shape {gradients.shape}, {gradients.dtype}; "
-                f"expected {parameters.shape}, {parameters.dtype}"
-            )
+        have, wanted = ((array.shape, array.dtype.name) for array in (gradients, parameters))
+        if have != wanted:
+            raise ValueError(f"gradients is of {have}; expected {wanted}, as the parameters are")
+        kind, state = parameters.dtype.type, self.state.values()
+        return rule[kind](parameters, gradients, *state, *map(kind, hyperparameters))
 
 
-class SGD(_Optimizer):
+def _rule(loop):
+    """A loop for both dtypes. Only float32's is cached: one entry of the cache for a kernel."""
+    return {np.float32: compiled(loop), np.float64: compiled(loop, cache=False)}
+
+
+class SGD(Optimizer):
     """Stochastic gradient descent: ``w -= learning_rate * g``.
 
     Parameters
@@ -122,31 +121,20 @@ class SGD(_Optimizer):
     def __init__(self, learning_rate=0.01):
         super().__init__(learning_rate)
 
-    def _hyperparameters(self):
-        return (self.learning_rate,)
-
-    def _job(self, parameters, gradients):
-        arguments = Tile(), parameters, gradients, self._rates
-        return Job(_sgd, _find_sgd, arguments, 0, CHUNK, count=len(parameters))
+    def update(self, parameters, gradients):
+        return self._step(_sgd, parameters, gradients, self.learning_rate)
 
 
-def _sgd(span, tile, w, g, rates):
-    learning_rate = rates[0]
-    part = slice(span.first, span.last)
-    w, g = w[part], g[part]
+@_rule
+def _sgd(w, g, learning_rate):
+    finite = True
     for p in range(len(w)):
         w[p] -= learning_rate * g[p]
+        finite &= abs(w[p]) < INFINITY
+    return finite
 
 
-_sgd_address = address_of(_sgd)
-
-
-@compiled(nogil=False)
-def _find_sgd(kinds):
-    return _sgd_address(kinds)
-
-
-class RMSprop(_Optimizer):
+class RMSprop(Optimizer):
     """Steps divided by a running root mean square of each weight's gradient.
 
     ``v = rho * v + (1 - rho) * g**2``
@@ -178,39 +166,23 @@ class RMSprop(_Optimizer):
     https://docs.pytorch.org/docs/stable/generated/torch.optim.RMSprop.html
     """
 
+    remembers = ("mean_square",)
+
     def __init__(self, learning_rate=0.001, rho=0.9, epsilon=1e-8):
         super().__init__(learning_rate)
         self.rho = number("rho", rho, "[0, 1)")
         self.epsilon = number("epsilon", epsilon, "(0, inf)")
-        self.mean_square = None
 
-    def build(self, parameters, crew=None):
-        super().build(parameters, crew)
-        self.mean_square = aligned(parameters.size, parameters.dtype)
-
-    def state(self):
-        return {"mean_square": self.mean_square}
-
-    def _hyperparameters(self):
-        return self.learning_rate, self.rho, 1 - self.rho, self.epsilon
-
-    def _job(self, parameters, gradients):
-        arguments = Tile(), parameters, self.mean_square, gradients, self._rates
-        return Job(_rmsprop, _find_rmsprop, arguments, 0, CHUNK, count=len(parameters))
+    def update(self, parameters, gradients):
+        rates = self.learning_rate, self.rho, 1 - self.rho, self.epsilon
+        return self._step(_rmsprop, parameters, gradients, *rates)
 
 
-def _rmsprop(span, tile, w, v, g, rates):
-    learning_rate, rho, one_minus_rho, epsilon = rates[0], rates[1], rates[2], rates[3]
-    part = slice(span.first, span.last)
-    w, v, g = w[part], v[part], g[part]
+@_rule
+def _rmsprop(w, g, v, learning_rate, rho, one_minus_rho, epsilon):
+    finite = True
     for p in range(len(w)):
         v[p] = rho * v[p] + one_minus_rho * g[p] * g[p]
         w[p] -= learning_rate * g[p] / (np.sqrt(v[p]) + epsilon)
-
-
-_rmsprop_address = address_of(_rmsprop)
-
-
-@compiled(nogil=False)
-def _find_rmsprop(kinds):
-    return _rmsprop_address(kinds)
+        finite &= abs(v[p] + w[p]) < INFINITY  # one of the two that is not makes the sum so
+    return finite

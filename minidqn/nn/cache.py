@@ -1,0 +1,112 @@
+"""Compiling with Numba, once: a cache on disk that is either right or not used.
+
+Numba keeps compiled code beside the source, or in the user's cache folder, and believes
+what it finds there. A seal in the same folder holds a checksum of every file; files that
+it does not vouch for are removed before Numba reads them, and the kernel is compiled
+again. Each kernel has one signature, so processes that fill the cache at the same time
+write the same code.
+"""
+
+import atexit
+import hashlib
+import json
+from pathlib import Path
+
+import numba
+from numba.core import config
+
+from minidqn import storage
+
+__all__ = ["compiled", "seal"]
+
+SEAL = "minidqn.sha256"
+"""Name of the file with the checksums."""
+
+_KERNELS = []
+
+
+def compiled(function, cache=True):
+    """Compile a function at its first call, for numbers and arrays of one kind.
+
+    Parameters
+    ----------
+    function : callable
+        Plain Python over arrays and numbers.
+    cache : bool
+        Whether the compiled code is kept on disk, where a folder can be written to.
+
+    Returns
+    -------
+    callable
+        The compiled function; `function` itself under ``NUMBA_DISABLE_JIT=1``.
+
+    References
+    ----------
+    https://numba.readthedocs.io/en/stable/developer/caching.html
+    """
+    options = {
+        "error_model": "numpy",
+        "fastmath": {"contract"},  # a * b + c may be rounded once
+        "nogil": True,
+        "no_cfunc_wrapper": True,
+    }
+    if cache and not config.DISABLE_JIT:
+        try:
+            kernel = numba.njit(cache=True, **options)(function)
+        except RuntimeError as error:
+            if "cannot cache function" not in str(error):  # "... no locator available"
+                raise
+        else:
+            if _is_sealed(kernel):
+                _KERNELS.append(kernel)
+                return kernel
+    return numba.njit(**options)(function)
+
+
+def seal():
+    """Vouch for the files of all kernels that this process has compiled."""
+    for kernel in _KERNELS:
+        if any(kernel.stats.cache_misses.values()):
+            path = Path(kernel.stats.cache_path) / SEAL
+            try:
+                sums = _checksums(path) | {file.name: _checksum(file) for file in _files(kernel)}
+                with storage.atomic_write(path) as file:
+                    file.write(json.dumps(sums).encode())
+            except OSError:  # then the next process compiles again
+                return
+
+
+atexit.register(seal)
+
+
+def _is_sealed(kernel):
+    """Whether all files of a kernel are vouched for, once those that are not are removed."""
+    sums = _checksums(Path(kernel.stats.cache_path) / SEAL)
+    try:
+        for file in _files(kernel):
+            if sums.get(file.name) != _checksum(file):
+                file.unlink(missing_ok=True)
+    except OSError:  # it cannot be removed, or another process has just done so
+        return False
+    return True
+
+
+def _files(kernel):
+    """Files of the cache in which a kernel's code is, or was."""
+    code = kernel.py_func.__code__
+    pattern = f"{Path(code.co_filename).stem}.{kernel.py_func.__qualname__}-*.nb[ic]"
+    return list(Path(kernel.stats.cache_path).glob(pattern))
+
+
+def _checksum(path):
+    """SHA-256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _checksums(path):
+    """Checksums by the names of files; none if the seal is not there or damaged."""
+    try:
+        sums = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return sums if isinstance(sums, dict) else {}

@@ -1,0 +1,218 @@
+"""The compiled engine: a stack of Conv2D, Flatten and Dense, run through the kernels.
+
+It draws up a table of the layers, keeps the memory that they work in, and calls the
+kernels once for a batch. What an image costs depends on how many of its positions are
+active, and so does the memory: room is made for as many as a batch can lead to.
+"""
+
+import math
+
+import numpy as np
+
+from minidqn.nn import kernels as k
+from minidqn.nn.layers import Conv2D, Dense, Flatten
+from minidqn.nn.pixels import Pixels
+
+__all__ = ["Engine", "why_not"]
+
+KNOWN = {kind: (kind.forward, kind.backward) for kind in (Conv2D, Dense, Flatten)}
+"""What the kernels compute. A layer that defines something else is run as it is written."""
+
+
+def why_not(layers, dtype):
+    """Why the kernels cannot run these layers.
+
+    Parameters
+    ----------
+    layers : list of Layer
+        Of a network.
+    dtype : dtype
+        Of its weights.
+
+    Returns
+    -------
+    str or None
+        The reason; None if they can.
+    """
+    if dtype != np.float32:
+        return f"the weights are {dtype}"
+    for layer in layers:
+        kind = type(layer)
+        as_known = kind in KNOWN and KNOWN[kind] == (kind.forward, kind.backward)
+        if not as_known or {"forward", "backward"} & vars(layer).keys():
+            return f"layer {layer.name} is a {kind.__name__} that the kernels do not know"
+    if not isinstance(layers[-1], Dense):
+        return "the last layer is not a Dense"
+    return None
+
+
+class Engine:
+    """Forward and backward passes of one network, for any `Pixels`.
+
+    Parameters
+    ----------
+    layers : list of Layer
+        The network's, which ``why_not`` has nothing against.
+    input_shape : tuple of int
+        (C, H, W) or (D,) of a state.
+    parameters, gradients : ndarray [shape=(P,)], float32
+        The network's, each weight's rows filled up to whole vectors.
+    starts : dict of str to int
+        Where each weight begins in them, by names such as "dense/kernel".
+    """
+
+    def __init__(self, layers, input_shape, parameters, gradients, starts):
+        self.parameters, self.gradients = parameters, gradients
+        self._weighted = [layer for layer in layers if layer.weight_shapes]
+        channels, height, width = (*input_shape, 1, 1)[:3]
+        self.layers = np.zeros((len(self._weighted) + 1, len(k.COLUMNS)), np.int64)
+        self.layers[0, k.ROW] = channels
+        for layer, line in zip(self._weighted, self.layers[1:], strict=True):
+            line[[k.HEIGHT, k.WIDTH, k.CHANNELS, k.RELU]] = height, width, channels, layer.relu
+            line[k.CONVOLUTION] = isinstance(layer, Conv2D)
+            kernel = layer.kernel_size if line[k.CONVOLUTION] else (height, width)
+            line[[k.KERNEL_HEIGHT, k.KERNEL_WIDTH]], line[k.GROUPS] = kernel, math.prod(kernel)
+            line[k.KERNEL] = starts[f"{layer.name}/kernel"]
+            line[k.BIAS] = starts[f"{layer.name}/bias"]
+            *sides, channels = layer.output_shape
+            height, width = sides or (1, 1)
+            line[k.OUTPUTS], line[k.ROW] = channels, k.whole_vectors(channels)
+        self._room = 0, 0  # samples and active positions
+        self._make_room(1, 1)
+
+    def weights_changed(self):
+        """Take note that the parameters are others than at the last ``forward``."""
+        self._fresh = False
+
+    def forward(self, pixels, learned=0):
+        """Outputs of the network.
+
+        Parameters
+        ----------
+        pixels : Pixels
+            N states, whose background is 0.
+        learned : int
+            For how many of them, from the first on, ``backward`` will follow.
+
+        Returns
+        -------
+        ndarray [shape=(N, units)], float32
+            A new array.
+        """
+        samples = len(pixels.first)
+        if samples > self._room[0] or pixels.active > self._room[1]:
+            self._make_room(samples, pixels.active)
+        if not self._fresh:
+            self._find_backgrounds()
+        self._pixels, self._samples, self._learned = pixels, samples, learned
+        k.forward(
+            self.layers, self.parameters, self.numbers, self.places,
+            pixels.first, pixels.last, pixels.positions, pixels.values, learned,
+        )  # fmt: skip
+        return self._rows(k.D, samples).copy()
+
+    def backward(self, gradient):
+        """Write the gradient by every weight, for the states that are learned from.
+
+        Parameters
+        ----------
+        gradient : ndarray [shape=(learned, units)]
+            Of the loss, by the outputs.
+        """
+        self._rows(k.G, self._learned)[...] = gradient
+        k.backward(
+            self.layers, self.parameters, self.gradients, self.numbers, self.places,
+            self._pixels.values, self._learned,
+        )  # fmt: skip
+
+    def layer_outputs(self):
+        """What each layer with weights made of the states of the last ``forward``.
+
+        Returns
+        -------
+        dict of str to ndarray
+            By the layer's name, past the activation: [shape=(N, H, W, C) or (N, units)].
+        """
+        outputs = {}
+        for layer, line in zip(self._weighted, self.layers[1:], strict=True):
+            *sides, channels = layer.output_shape
+            first, last, positions = (
+                self.places[line[column] :] for column in (k.FIRST, k.LAST, k.POSITIONS)
+            )
+            values = self.numbers[line[k.D] : line[k.G]].reshape(-1, line[k.ROW])[:, :channels]
+            background = self.numbers[line[k.B] : line[k.B] + channels]
+            images = Pixels(
+                (channels, *sides), first[: self._samples], last[: self._samples],
+                positions, values.reshape(-1), background=background,
+            )  # fmt: skip
+            images = np.asarray(images)
+            outputs[layer.name] = np.moveaxis(images, 1, -1) if sides else images
+        return outputs
+
+    def _find_backgrounds(self):
+        """``z0 = b + B S`` of each layer and, after a convolution, ``B' = relu(z0)``."""
+        below = None  # no background comes from the states or from a dense layer
+        for line in self.layers[1:]:
+            row, channels = line[k.ROW], line[k.CHANNELS]
+            z0, background = (self.numbers[line[c] : line[c] + row] for c in (k.Z0, k.B))
+            z0[...] = self.parameters[line[k.BIAS] : line[k.BIAS] + row]
+            if below is not None:
+                kernel = self.parameters[line[k.KERNEL] : line[k.BIAS]].reshape(-1, channels, row)
+                total = self.numbers[line[k.S] : line[k.S] + channels * row].reshape(channels, row)
+                np.add.reduce(kernel, axis=0, out=total)
+                z0 += np.einsum("c,ck->k", below[:channels], total)
+            if line[k.CONVOLUTION]:
+                np.maximum(z0, 0 if line[k.RELU] else -np.inf, out=background)
+            below = background if line[k.CONVOLUTION] else None
+        self._fresh = True
+
+    def _rows(self, column, count):
+        """The last layer's outputs, or their gradients, for `count` states."""
+        line = self.layers[-1]
+        begin, row = line[column], line[k.ROW]
+        rows = self.numbers[begin : begin + count * row].reshape(count, row)
+        return rows[:, : line[k.OUTPUTS]]
+
+    def _make_room(self, samples, active):
+        """Lay out memory for so many states with so many active positions together."""
+        samples, active = room = tuple(
+            max(had, 1 << need.bit_length())  # twice as much at most, so that it grows seldom
+            for had, need in zip(self._room, (samples, active), strict=True)
+        )
+        layers = self.layers.copy()
+        numbers = places = 0
+        for line in layers[1:]:
+            taps, row, block = line[k.GROUPS], line[k.ROW], line[k.CHANNELS] * line[k.ROW]
+            sides, rim = line[[k.HEIGHT, k.WIDTH]], line[[k.KERNEL_HEIGHT, k.KERNEL_WIDTH]] - 1
+            pairs, rows = active, samples
+            if line[k.CONVOLUTION]:
+                pairs = active * taps
+                rows = min(pairs, samples * math.prod(sides - rim))
+            groups = (samples // k.SAMPLES + 2) * taps + 1
+            turned = line[k.OUTPUTS] * k.whole_vectors(line[k.CHANNELS])
+            for column, size in (
+                (k.D, rows * row), (k.G, rows * row), (k.S, block), (k.Z0, row), (k.B, row),
+                (k.DB, row), (k.TOTAL, row), (k.GATED, row), (k.TURNED, turned),
+            ):  # fmt: skip
+                line[column] = numbers
+                numbers += k.whole_vectors(int(size))
+            for column, size in (
+                (k.FIRST, samples), (k.LAST, samples), (k.POSITIONS, rows),
+                (k.MARKS, math.prod(sides + rim)), (k.CORNERS, 2 * math.prod(sides)),
+                (k.SOURCES, pairs), (k.TARGETS, pairs), (k.BEGIN, groups), (k.END, groups),
+                (k.STEPS, 2 * k.BLOCK),
+            ):  # fmt: skip
+                line[column] = places
+                places += k.whole_vectors(int(size))
+            active = int(rows)
+        if max(numbers, places) > np.iinfo(np.int32).max:
+            raise MemoryError(f"{samples} states at once are too many; expected a smaller batch")
+        self.numbers, self.places = k.aligned(numbers), k.aligned(places, np.int32)
+        self.layers, self._room = layers, room
+        self._fresh = False  # whether the backgrounds are those of the weights
+        for line in layers[1:]:
+            steps = self.places[line[k.STEPS] :][: 2 * k.BLOCK].reshape(2, k.BLOCK)
+            steps[...] = np.outer([1, line[k.ROW]], np.arange(k.BLOCK))
+            if not line[k.CONVOLUTION]:  # one row for each state, at position 0
+                self.places[line[k.FIRST] :][:samples] = np.arange(samples)
+                self.places[line[k.LAST] :][:samples] = np.arange(1, samples + 1)

@@ -1,0 +1,141 @@
+"""Images as a background and the positions that differ from it.
+
+A frame of a game is almost empty: of the 100 pixels of the fruit's frame four are not 0.
+`Pixels` keeps those only, and is an array to everybody who asks for one.
+"""
+
+import numpy as np
+
+from minidqn.nn.kernels import scan
+
+__all__ = ["Pixels"]
+
+
+class Pixels:
+    """N images (C, H, W), or N vectors (D,), by what is not background.
+
+    Image n has the value ``values[r]`` at the position ``positions[r]`` for r from
+    ``first[n]`` to before ``last[n]``, and the background's everywhere else. It counts as
+    an array: ``np.asarray(pixels)``, ``len``, ``shape``, ``pixels[0]`` and a loop over it
+    give what an array of the images would.
+
+    Parameters
+    ----------
+    sample : tuple of int
+        (C, H, W) or (D,): the shape without N. A vector is an image of one position and
+        D channels.
+    first, last : ndarray [shape=(N,)], int32
+        Where each image's rows begin and end.
+    positions : ndarray [shape=(R,)], int32
+        ``i * W + j`` for row i and column j, once for each image at most; not checked.
+    values : ndarray [shape=(R * C,)], float32
+        C finite numbers for each position.
+    active : int, optional
+        How many positions the images have together; counted by default.
+    background : ndarray [shape=(C,)], optional
+        What is added to the values, and stands where none are; 0 by default.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        (N, C, H, W) or (N, D).
+
+    Examples
+    --------
+    >>> frame = np.zeros((1, 1, 4, 4))
+    >>> frame[0, 0, 2, 3] = 1
+    >>> pixels = Pixels.of(frame)
+    >>> pixels.positions, pixels.values
+    (array([11], dtype=int32), array([1.], dtype=float32))
+    >>> bool((np.asarray(pixels) == frame).all())
+    True
+    """
+
+    __slots__ = ("active", "background", "first", "last", "positions", "shape", "values")
+
+    dtype = np.dtype(np.float32)
+
+    def __init__(self, sample, first, last, positions, values, active=None, background=None):
+        self.shape = (len(first), *sample)
+        # Kernels are compiled for one kind of array.
+        self.first, self.last, self.positions = (
+            np.ascontiguousarray(array, np.int32) for array in (first, last, positions)
+        )
+        self.values = np.ascontiguousarray(values, np.float32)
+        self.active = int(np.add.reduce(last - first)) if active is None else active
+        self.background = background
+
+    @classmethod
+    def of(cls, images):
+        """The pixels of images that are not 0.
+
+        Parameters
+        ----------
+        images : ndarray [shape=(N, C, H, W) or (N, D)]
+            Numbers; they are rounded to float32.
+
+        Returns
+        -------
+        Pixels
+            The same images.
+
+        Raises
+        ------
+        ValueError
+            If a number is not finite.
+        """
+        if images.dtype != np.float32:
+            with np.errstate(over="ignore"):  # what overflows is not finite
+                images = images.astype(np.float32)
+        flat = np.ascontiguousarray(images).reshape(-1)
+        if not flat.flags.writeable:  # kernels are compiled for one kind of array
+            flat = flat.copy()
+        count, channels = images.shape[:2]
+        first, last = np.empty((2, count), np.int32)
+        positions = np.empty(flat.size // channels, np.int32)
+        values = np.empty(flat.size, np.float32)
+        active = scan(flat, channels, first, last, positions, 1, values, channels)
+        if active < 0:
+            raise ValueError("states holds NaN or infinity; expected finite numbers")
+        sample = images.shape[1:]
+        return cls(sample, first, last, positions[:active], values[: active * channels], active)
+
+    @classmethod
+    def join(cls, one, other):
+        """The images of `one` and then those of `other`, of the same shape and no background."""
+        shift, positions, values = 0, one.positions, one.values
+        if other.values is not values:
+            shift, positions = len(positions), np.concatenate([positions, other.positions])
+            values = np.concatenate([values, other.values])
+        first = np.concatenate([one.first, other.first + shift], dtype=np.int32)
+        last = np.concatenate([one.last, other.last + shift], dtype=np.int32)
+        return cls(one.shape[1:], first, last, positions, values, one.active + other.active)
+
+    def __len__(self):
+        return len(self.first)
+
+    def __iter__(self):
+        return iter(np.asarray(self))
+
+    def __getitem__(self, index):
+        """One image as an array for an int; `Pixels` for a slice, a mask or a list of places."""
+        first, last = self.first[index], self.last[index]
+        if first.ndim == 0:
+            return np.asarray(self[[index]])[0]
+        images = self.positions, self.values
+        return Pixels(self.shape[1:], first, last, *images, background=self.background)
+
+    def __array__(self, dtype=None, copy=None):
+        if copy is False:
+            raise ValueError("an array of Pixels is always a copy")
+        count, channels = self.shape[:2]
+        counts = self.last - self.first
+        rows = np.arange(self.active) + np.repeat(self.last - np.cumsum(counts), counts)
+        images = np.zeros((count, int(np.prod(self.shape[2:], dtype=int)), channels), np.float32)
+        images[np.repeat(np.arange(count), counts), self.positions[rows]] = self.values.reshape(
+            -1, channels
+        )[rows]
+        if self.background is not None:
+            images += self.background
+        images = np.ascontiguousarray(images.transpose(0, 2, 1)).reshape(self.shape)
+        return images if dtype is None else images.astype(dtype, copy=False)

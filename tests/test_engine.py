@@ -1,0 +1,341 @@
+"""The compiled engine against the layers as they are written, and layers that it does not know."""
+
+import copy
+import types
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from minidqn.nn import SGD, Conv2D, Dense, Flatten, Layer, Pixels, RMSprop
+from minidqn.recipe import q_network
+from tests import naive
+from tests.test_convolution import assert_close
+from tests.test_layers import frames, network, networks
+
+WIDTHS = (1, 2, 3, 16, 17)  # less than a vector, one, more; less than a block, and more
+
+
+class Given:
+    """A loss with a slope that does not depend on the predictions, so that none cancels."""
+
+    def value(self, predictions, targets):
+        return 0.0
+
+    def gradient(self, predictions, targets):
+        return targets
+
+
+def distance_to_kinks(exact, states):
+    """The smallest absolute value that any ReLU of a float64 network gets."""
+    x, smallest = np.moveaxis(states.astype(np.float64), 1, -1), np.inf
+    for layer in exact.layers:
+        if getattr(layer, "relu", False):
+            layer.relu = False
+            smallest = min(smallest, np.abs(layer.forward(x)).min())
+            layer.relu = True
+        x = layer.forward(x)
+    return smallest
+
+
+def check_engine(model, exact, states, g, next_states):
+    """Outputs, what every layer makes, and gradients, of `model` and of its layers in float64."""
+    model.compile(SGD(1e-30), Given(), engine="compiled")
+    seen = []
+    model.bootstrap_on_batch(states, next_states, lambda *outputs: seen.extend(outputs) or g)
+    every = np.concatenate([states, next_states])
+    for name, outputs in model._engine.layer_outputs().items():
+        assert_close(outputs, exact.layer_outputs(every)[name], 1e-5)
+    assert_close(np.concatenate(seen), exact.predict(every), 1e-5)
+    assert_close(model.predict(every), exact.predict(every), 1e-5)
+    exact.forward(states)
+    exact.backward(g)
+    # Within 1e-4 of an array's largest value, and a millionth of the network's: sums that
+    # cancel out are no more than rounding, in any order.
+    gradients = exact.named_gradients()
+    largest = max(np.abs(gradient).max() for gradient in gradients.values())
+    for name, gradient in gradients.items():
+        error = np.abs(model.named_gradients()[name] - gradient).max()
+        assert error <= 1e-4 * np.abs(gradient).max() + 1e-6 * largest, name
+    for flat, views in (
+        (model.parameters, model.named_weights()), (model.gradients, model.named_gradients()),
+    ):  # fmt: skip
+        between = np.count_nonzero(flat) - sum(np.count_nonzero(view) for view in views.values())
+        assert between == 0, "what fills up rows is not 0 any more"
+
+
+@given(
+    networks(most=40, widths=WIDTHS), st.sampled_from([0, 1, 15, 16, 17]), st.booleans(),
+    st.integers(0, 2**32 - 1),
+)  # fmt: skip
+def test_the_engine_is_the_layers(drawn, more, joined, seed):
+    """Also beside states that only serve as targets, which leave no gradient."""
+    model, states = drawn
+    exact, rng = model.astype(np.float64), np.random.default_rng(seed)
+    assume(distance_to_kinks(exact, states) > 1e-5)  # else rounding may put it on either side
+    g = rng.standard_normal((len(states), *model.output_shape))
+    next_states = states[np.arange(more)[::-1] % len(states)]
+    if joined:  # two parts of the same pixels, as a memory gives them
+        both = Pixels.of(np.concatenate([states, next_states]))
+        states, next_states = both[: len(states)], both[len(states) :]
+    check_engine(model, exact, states, g, next_states)
+
+
+@pytest.mark.uncompiled
+@pytest.mark.parametrize("kind", ["empty", "sparse", "all on", "any numbers"])
+def test_kernels_in_plain_python(kind, rng):
+    layers = Conv2D(3, (2, 1), "relu", input_shape=(2, 4, 3)), Conv2D(2, 2), Flatten()
+    model = network(*layers, Dense(5, "relu"), Dense(2), rng=rng, noise=0.3)
+    states, g = frames(kind, (18, 2, 4, 3), rng), rng.standard_normal((18, 2))
+    check_engine(model, model.astype(np.float64), states, g, states[:2])
+
+
+def test_memory_grows(rng):
+    """For more states, for more active positions, and for both; fewer use what is there."""
+    model, other = (q_network(8, np.random.default_rng(1), engine=e) for e in ("compiled", "numpy"))
+    for count, kind in [(1, "empty"), (3, "one pixel"), (1, "all on"), (70, "sparse"), (2, "empty"),
+                        (70, "all on"), (5, "any numbers"), (300, "one pixel")]:  # fmt: skip
+        states = frames(kind, (count, 1, 8, 8), rng)
+        model.set_weights(other.get_weights())  # so that rounding does not add up
+        outputs = other.predict(states)
+        np.testing.assert_allclose(model.predict(states, 300), outputs, atol=1e-5)
+        losses = [m.train_on_batch(states, outputs + 1) for m in (model, other)]
+        assert np.isclose(*losses, rtol=1e-5)
+        np.testing.assert_allclose(model.gradients, other.gradients, atol=2e-5)
+
+
+@pytest.mark.parametrize("filters", [16, 17])
+def test_the_bits_do_not_depend_on_company(filters, rng):
+    """A state has the same outputs, and leads to the same weights, whatever else there is."""
+    states = frames("sparse", (70, 1, 10, 10), rng)
+
+    def fresh():
+        layers = [Conv2D(filters, 3, "relu", input_shape=(1, 10, 10)), Conv2D(filters, 3, "relu")]
+        model = network(*layers, Flatten(), Dense(2))
+        model.compile(RMSprop())
+        return model
+
+    one, other = fresh(), fresh()
+    outputs = one.predict(states)
+    for n in (0, 1, 31, 68, 69):
+        np.testing.assert_array_equal(other.predict(states[n : n + 1])[0], outputs[n])
+    for model in (one, other):
+        model.train_on_batch(states[:1], [[1, 2]])
+    np.testing.assert_array_equal(one.parameters, other.parameters)
+
+
+def test_new_weights_are_seen(rng, tmp_path):
+    """However they come: the engine keeps what it can work out from the weights alone."""
+    model, states = q_network(6, rng), frames("sparse", (5, 1, 6, 6), rng)
+    model.set_weights([w + 0.1 * rng.standard_normal(w.shape) for w in model.get_weights()])
+    model.save_weights(tmp_path / "w.npz")
+    for change in (
+        lambda: model.set_weights([2 * w for w in model.get_weights()]),
+        lambda: model.load_weights(tmp_path / "w.npz"),
+        lambda: model.train_on_batch(states, np.ones((5, 3))),
+    ):
+        before = model.predict(states)
+        change()
+        assert np.abs(model.predict(states) - before).min() > 1e-5
+        np.testing.assert_allclose(model.predict(states), model.forward(states), atol=1e-5)
+
+
+def test_pixels_on_a_background_of_their_own(rng):
+    model, images = q_network(6, rng), rng.standard_normal((4, 1, 6, 6)).astype(np.float32)
+    images[:, :, :3] = 0
+    pixels = Pixels.of(images)
+    pixels.background = np.array([0.5], np.float32)
+    images += np.float32(0.5)
+    np.testing.assert_array_equal(model.predict(pixels), model.predict(images))
+    losses = [copy.deepcopy(model).train_on_batch(x, np.zeros((4, 3))) for x in (pixels, images)]
+    assert losses[0] == losses[1]
+
+
+@pytest.mark.parametrize("where", range(8))
+def test_what_is_not_a_number_is_not_hidden(where, rng):
+    """A NaN in any weight reaches the outputs, ReLU or not."""
+    model = q_network(6, rng)
+    list(model._weights.values())[where][...] = np.nan
+    assert np.isnan(model.predict(rng.random((2, 1, 6, 6)))).all()
+
+
+class Tanh(Layer):
+    def forward(self, x):
+        self.y = np.tanh(x)
+        return self.y
+
+    def backward(self, g):
+        return g * (1 - self.y**2)
+
+
+class LeakyReLU(Layer):
+    def forward(self, x):
+        self.slope = np.where(x > 0, 1, 0.1).astype(x.dtype)
+        return self.slope * x
+
+    def backward(self, g):
+        return self.slope * g
+
+
+class MaxPool(Layer):
+    """The largest of each 2 x 2 pixels."""
+
+    def build(self, shape):
+        self.output_shape = shape[0] // 2, shape[1] // 2, shape[2]
+
+    def forward(self, x):
+        parts = x.reshape(len(x), x.shape[1] // 2, 2, x.shape[2] // 2, 2, -1)
+        y = parts.max(axis=(2, 4), keepdims=True)
+        self.is_largest = parts == y
+        return y[:, :, 0, :, 0]
+
+    def backward(self, g):
+        spread = self.is_largest * g[:, :, np.newaxis, :, np.newaxis]
+        return spread.reshape(len(g), 2 * g.shape[1], 2 * g.shape[2], -1)
+
+
+class Scale(Layer):
+    """A factor for each channel, which is learned."""
+
+    def build(self, shape):
+        self.output_shape, self.weight_shapes = shape, {"factor": shape[-1:]}
+
+    def initial_weights(self, rng):
+        return {"factor": 2 * np.ones(self.output_shape[-1:])}
+
+    def forward(self, x):
+        self.x = x
+        return x * self.factor
+
+    def backward(self, g):
+        self.factor_gradient[...] = (g * self.x).sum(axis=tuple(range(g.ndim - 1)))
+        return g * self.factor
+
+
+class Softplus(Dense):
+    """A Dense with another activation, by another forward and backward."""
+
+    def forward(self, x):
+        self.z = super().forward(x)
+        return np.log1p(np.exp(self.z))
+
+    def backward(self, g):
+        return super().backward(g / (1 + np.exp(-self.z)))
+
+
+def lifted():
+    """A Dense whose forward was replaced in this one object."""
+    layer = Dense(6)
+    layer.forward = types.MethodType(lambda self, x: Dense.forward(self, x) + 1, layer)
+    return layer
+
+
+def dense(x, w, b):
+    return x @ w + b
+
+
+# Layers between a convolution with a ReLU and the last Dense, and the same in NumPy: from the
+# convolution's output x and the weights in between.
+FOREIGN = {
+    "tanh": ([Flatten, lambda: Dense(6), Tanh], lambda x, w, b: np.tanh(dense(flat(x), w, b))),
+    "leakyrelu": (
+        [Flatten, lambda: Dense(6), LeakyReLU],
+        lambda x, w, b: np.maximum(dense(flat(x), w, b), 0.1 * dense(flat(x), w, b)),
+    ),
+    "maxpool": (
+        [MaxPool, Flatten],
+        lambda x: flat(np.maximum.reduce([x[:, i::2, j::2] for i in (0, 1) for j in (0, 1)])),
+    ),
+    "scale": ([Scale, Flatten], lambda x, factor: flat(x * factor)),
+    "softplus": (
+        [Flatten, lambda: Softplus(6)],
+        lambda x, w, b: np.log1p(np.exp(dense(flat(x), w, b))),
+    ),
+    "dense": ([Flatten, lifted], lambda x, w, b: dense(flat(x), w, b) + 1),
+}
+
+
+def flat(x):
+    return x.reshape(len(x), -1)
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_layers_of_one_s_own(name, rng):
+    """In the middle of a network they do what they say, at every prediction, and it learns."""
+    middle, by_hand = FOREIGN[name]
+    first = Conv2D(3, 3, "relu", input_shape=(2, 6, 8))
+    model = network(first, *(make() for make in middle), Dense(2))
+    with pytest.raises(ValueError, match=f"^engine is 'compiled', but .*{name}.*expected") as error:
+        model.compile(SGD(), engine="compiled")
+    assert "\n" not in str(error.value)
+    model.compile(RMSprop(0.003))
+    assert model.engine == "numpy"
+    targets, losses = rng.random((20, 2)), []
+    states = frames("any numbers", (20, 2, 6, 8), rng)
+    for n in range(60):
+        losses.append(model.train_on_batch(states, targets))
+        if n % 20 == 0:
+            some = frames("any numbers", (2, 2, 6, 8), rng)
+            w, b, *between, last_w, last_b = model.get_weights()
+            x = np.maximum(naive.convolve(np.moveaxis(some, 1, -1), w, b), 0)
+            expected = dense(by_hand(x, *between), last_w, last_b)
+            np.testing.assert_allclose(model.predict(some), expected, atol=1e-5)
+            assert np.ptp(model.predict(some), axis=0).min() > 0
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_the_engine_that_was_chosen():
+    def fresh():
+        return network(Conv2D(2, 2, input_shape=(1, 4, 4)), Flatten(), Dense(2))
+
+    model = fresh()
+    assert model.engine == "numpy"
+    for engine, expected in (("auto", "compiled"), ("compiled", "compiled"), ("numpy", "numpy")):
+        model.compile(SGD(), engine=engine)
+        assert model.engine == expected
+    model.compile(SGD())
+    model.add(Flatten())
+    for other, words in (
+        (model, "the last layer is not a Dense"),
+        (fresh().astype(np.float64), "the weights are float64"),
+    ):
+        assert other.engine == "numpy"
+        with pytest.raises(ValueError, match=words):
+            other.compile(SGD(), engine="compiled")
+        other.compile(SGD())
+        assert other.engine == "numpy"
+    with pytest.raises(ValueError, match="engine is 'fast'; expected"):
+        model.compile(SGD(), engine="fast")
+
+
+def test_mistakes_in_layers_of_one_s_own_are_named(rng):
+    class Replaces(Dense):
+        def backward(self, g):
+            self.kernel_gradient = self.x.T @ g
+            return g @ self.kernel.T
+
+    class Narrow(Tanh):
+        def forward(self, x):
+            return super().forward(x)[:, :1]
+
+    class Nameless(Scale):
+        def build(self, shape):
+            self.output_shape = shape
+
+    states, targets = rng.random((3, 4)), np.zeros((3, 2))
+    for layer, error, words in (
+        (Replaces(4), TypeError, "^replaces replaced kernel_gradient; expected self"),
+        (Narrow(), ValueError, r"^narrow gave shape \(3, 1\); expected \(3, 4\)"),
+        (Layer(), NotImplementedError, None),
+    ):
+        model = network(Dense(4, input_shape=(4,)), layer, Dense(2))
+        model.compile(SGD())
+        with pytest.raises(error, match=words):
+            model.train_on_batch(states, targets)
+    with pytest.raises(ValueError, match=r"weight_shapes is \{\}; expected .*factor"):
+        network(Nameless(input_shape=(4,)))
+    scale = Scale(input_shape=(4,))
+    network(scale)
+    with pytest.raises(ValueError, match="read-only"):
+        scale.factor[0] = 1
