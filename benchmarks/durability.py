@@ -4,12 +4,14 @@
 
 Runs of the command take turns, each in a process of its own: with a checkpoint every
 50 epochs, which is the default, and with none but the first and the last, which every
-run makes. The last checkpoint is then saved over and over, as it is and compressed.
-Writes results/durability.csv and durability.md, saves.csv and saves.md beside this file.
+run makes. The last checkpoint is then saved over and over: as it is, compressed, and as
+it is with a full memory. Writes results/durability.csv and durability.md, saves.csv and
+saves.md beside this file.
 """
 
 import contextlib
 import io
+import itertools
 import statistics
 import tempfile
 import time
@@ -41,7 +43,6 @@ def run(job):
 
     checkpoint.save = timed
     flags = {"epochs": job["epochs"], "checkpoint-every": job["every"], "out": job["folder"]}
-    flags["threads"] = job["threads"]
     arguments = [word for name, value in flags.items() for word in (f"--{name}", str(value))]
     began = time.perf_counter()
     with contextlib.redirect_stdout(io.StringIO()):
@@ -57,7 +58,7 @@ def saves(job):
     folder = Path(job["folder"])
 
     def build(settings):
-        return train.q_network(settings.grid_size, threads=1)
+        return train.q_network(settings.grid_size)
 
     def weights_of(settings):
         return train.count_weights(settings.grid_size)
@@ -73,9 +74,10 @@ def saves(job):
 
     full = folder / "full"
     full.mkdir()
-    stored = state.memory.experiences(state.model.input_shape)
-    every = np.arange(state.settings.capacity) % state.memory.count
-    memory = Memory(len(every), {name: array[every] for name, array in stored.items()})
+    memory = Memory(state.settings.capacity)
+    stored = list(state.memory.take(np.arange(state.memory.count)))
+    for experience in itertools.islice(itertools.cycle(stored), memory.capacity):
+        memory.store(experience)
     jobs = {
         "as they are": (lambda _: checkpoint.save(folder, state), folder / "checkpoint.npz"),
         "compressed": (compressed, path),
@@ -104,7 +106,7 @@ def report(arguments):
             for label, every in EVERY.items():
                 out = str(Path(folder) / f"{every}-{number}")
                 job = {"epochs": epochs, "every": every, "folder": out}
-                result = harness.in_child("benchmarks.durability", job, arguments.threads)
+                result = harness.in_child("benchmarks.durability", job)
                 found[label].append(result)
         job = {"saves": 5 if arguments.quick else 50, "folder": out}
         saved = harness.in_child("benchmarks.durability", job)
@@ -115,7 +117,6 @@ def report(arguments):
         rows.append(
             {
                 "checkpoints": label,
-                "threads": arguments.threads,
                 "epochs": epochs,
                 "runs": len(results),
                 "whole s, min": f"{min(whole):.2f}",
@@ -143,7 +144,6 @@ def report(arguments):
 
 def add_flags(parser):
     """The flags of this benchmark."""
-    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=5, help="runs of each kind")
 
 

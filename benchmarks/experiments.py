@@ -42,7 +42,7 @@ def measure(job):
 
     settings = Settings(**job, eval_every=EVERY)
     streams = settings.streams()
-    model = q_network(settings.grid_size, streams.weights, settings.learning_rate, threads=1)
+    model = q_network(settings.grid_size, streams.weights, settings.learning_rate)
     return [
         {"epoch": record.epoch, "wins": record.wins / record.starts, "q_error": record.q_error}
         for record in training(model, settings, streams)

@@ -1,14 +1,16 @@
 """What all benchmarks share: contestants, fair processes, interleaved timing, tables.
 
 A benchmark runs its measurements in child processes that are held to as many
-cores as the run has threads, with every library's own threads limited to the
-same number, since some of them can only be told so before they are imported. In
-a child all contestants take turns, so that a machine that slows down slows down
-for all; ratios are only ever taken within one child.
+cores as the job has threads, with every library's own threads limited to the
+same number, since some of them can only be told so before they are imported.
+This package always runs on one. In a child all contestants take turns, so that a
+machine that slows down slows down for all; ratios are only ever taken within one
+child.
 """
 
 import argparse
 import csv
+import dataclasses
 import datetime
 import importlib
 import json
@@ -27,9 +29,6 @@ CHILD = "--in-child"
 REST = 0.008
 """Seconds before a turn, in which threads of the one before stop looking for work. They
 are spent busy: a process that sleeps may find all its threads on one core afterwards."""
-BLAS_PATIENCE = {"OPENBLAS_THREAD_TIMEOUT": "20"}
-"""OpenBLAS's threads look for work for 2**20 clock cycles after a product, and not for the
-tenths of a second of its default, in which they would hold a core in others' turns."""
 TURN, LONG = 5, 0.02
 """How often a job is timed in its turn, since steps follow one another when a network
 learns too; once only if it takes so many seconds."""
@@ -45,7 +44,8 @@ class Contestant:
         Parameters
         ----------
         batch : minidqn.replay.Batch
-            Experiences, at least one.
+            Experiences, at least one. Its states may be `Pixels`, of which a framework
+            makes an array.
 
         Returns
         -------
@@ -117,10 +117,10 @@ class MiniDQN(Contestant):
 
     name = "minidqn"
 
-    def __init__(self, weights, grid_size, learning_rate=1e-3, gamma=0.8, threads=1):
-        from minidqn.train import q_network
+    def __init__(self, weights, grid_size, learning_rate=1e-3, gamma=0.8):
+        from minidqn.recipe import q_network
 
-        self.model = q_network(grid_size, learning_rate=learning_rate, threads=threads)
+        self.model = q_network(grid_size, learning_rate=learning_rate)
         self.model.set_weights(weights)
         self.gamma = gamma
         self.predict, self.train_on_batch = self.model.predict, self.model.train_on_batch
@@ -158,8 +158,10 @@ def contestants(labels, weights, grid_size, threads):
         From `CONTESTANTS`.
     weights : list of ndarray
         What they start from.
-    grid_size, threads : int
-        The job.
+    grid_size : int
+        Rows and columns of the grid.
+    threads : int
+        Those of a framework that can be told.
 
     Returns
     -------
@@ -172,7 +174,7 @@ def contestants(labels, weights, grid_size, threads):
     for label, module, name, options in CONTESTANTS:
         if label not in labels:
             continue
-        if name in ("MiniDQN", "TorchDQN"):
+        if name == "TorchDQN":
             options = {**options, "threads": threads}
         try:
             make = getattr(importlib.import_module(module), name)
@@ -234,52 +236,73 @@ def take_turns(jobs, rounds, warm_up=3, seconds=60.0):
     }
 
 
-def sgemm_job(side=512):
-    """A product of two square matrices by NumPy's BLAS, and how many operations it takes.
-
-    It takes its turn among the contestants, so that shares of its speed are fair."""
-    rng = np.random.default_rng(0)
-    a, b = rng.random((2, side, side), np.float32)
-    out = np.empty_like(a)
-    return lambda _: np.dot(a, b, out=out), 2 * side**3
-
-
-def step_operations(grid_size, samples, going_on):
-    """Multiplications and additions of a learning step, and nothing that could be skipped."""
-    conv1, conv2 = (grid_size - 2) ** 2 * 9 * 16, (grid_size - 4) ** 2 * 144 * 16
-    dense1, dense2 = (grid_size - 4) ** 2 * 16 * 100, 300
-    forward = conv1 + conv2 + dense1 + dense2
-    backward = 2 * forward - conv1  # nobody needs the gradient by the frames
-    return 2 * (forward * (samples + going_on) + backward * samples)
-
-
 def first_weights(grid_size):
     """What all contestants start from, a list of ndarray."""
-    from minidqn.train import q_network
+    from minidqn.recipe import q_network
 
-    return q_network(grid_size, np.random.default_rng(0), threads=1).get_weights()
+    return q_network(grid_size, np.random.default_rng(0)).get_weights()
 
 
-def played_batches(grid_size, batch_size, count, seed=0):
-    """Batches of games played at random, by the coroutines that training uses."""
+def noise(grid_size, share, rng):
+    """A game of random frames, as long as one of Fruit.
+
+    Each cell is on with the probability `share`, at a value uniform in (0, 1].
+    """
+    for step in range(grid_size - 1):
+        on = rng.random((1, grid_size, grid_size)) < share
+        frame = np.where(on, 1 - rng.random(on.shape, np.float32), np.float32(0))
+        yield frame, int(step == grid_size - 2)
+
+
+def experiences(grid_size, rng, share=None):
+    """Experiences of games played at random, without end.
+
+    Parameters
+    ----------
+    grid_size : int
+        Rows and columns of the grid.
+    rng : numpy.random.Generator
+        Draws games and actions.
+    share : float, optional
+        Of the cells that are on in a random frame; by default the game is Fruit.
+
+    Yields
+    ------
+    (ndarray, int, int, ndarray)
+        S, action, reward, S_prime.
+    """
     from minidqn.fruit import episode
-    from minidqn.replay import experience_replay
 
-    rng = np.random.default_rng(seed)
-    replay = experience_replay(batch_size, rng=rng)
-    next(replay)
-    batches = []
-    while len(batches) < count:
-        ep = episode(grid_size, rng)
+    while True:
+        ep = episode(grid_size, rng) if share is None else noise(grid_size, share, rng)
         S, reward = next(ep)
         while reward == 0:
             action = int(rng.integers(-1, 2))
             S_prime, reward = ep.send(action)
-            batch = replay.send((S, action, reward, S_prime))
+            yield S, action, reward, S_prime
             S = S_prime
-        if batch is not None:
+
+
+def played_batches(grid_size, batch_size, count, share=None):
+    """Batches of such experiences from the memory that training uses, one after each game."""
+    from minidqn.replay import experience_replay
+
+    rng = np.random.default_rng(0)
+    replay = experience_replay(batch_size, rng=rng)
+    next(replay)
+    games, batches = experiences(grid_size, rng, share), []
+    while len(batches) < count:
+        experience = next(games)
+        batch = replay.send(experience)
+        if batch is not None and experience[2] != 0:
             batches.append(batch)
     return batches
+
+
+def as_arrays(batch):
+    """The same batch with arrays of states, as a framework takes them."""
+    states, next_states = np.asarray(batch.states), np.asarray(batch.next_states)
+    return dataclasses.replace(batch, states=states, next_states=next_states)
 
 
 def in_child(module, job, threads=1, **environment):
@@ -296,7 +319,7 @@ def in_child(module, job, threads=1, **environment):
     environment : str
         Variables to set, such as KERAS_BACKEND.
     """
-    variables = {name: str(threads) for name in THREAD_VARIABLES} | BLAS_PATIENCE | environment
+    variables = {name: str(threads) for name in THREAD_VARIABLES} | environment
     command = [sys.executable, "-m", module, CHILD, json.dumps(job | {"threads": threads})]
     done = subprocess.run(
         command,

@@ -63,10 +63,10 @@ class JaxDQN(Contestant):
         self.parameters, self.mean_squares, loss = self._learn(
             self.parameters,
             self.mean_squares,
-            batch.states,
+            np.asarray(batch.states),
             batch.actions,
             batch.rewards,
-            batch.next_states,
+            np.asarray(batch.next_states),
         )
         return float(loss)
 

@@ -56,12 +56,12 @@ class KerasDQN(Contestant):
         self.model.set_weights([weight.copy() for weight in weights])
 
     def learn(self, batch):
-        both = self.model.predict_on_batch(
-            _channels_last(np.concatenate([batch.states, batch.next_states]))
-        )
+        states = np.asarray(batch.states)
+        both = np.concatenate([states, np.asarray(batch.next_states)])
+        both = self.model.predict_on_batch(_channels_last(both))
         q_values, next_q_values = np.split(both, 2)
         targets = td_targets(q_values, batch.actions, batch.rewards, next_q_values, self.gamma)
-        return self.train_on_batch(batch.states, targets)
+        return self.train_on_batch(states, targets)
 
     def predict(self, states):
         return np.array(self.model.predict_on_batch(_channels_last(states)))

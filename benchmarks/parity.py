@@ -2,12 +2,12 @@
 
     python -m benchmarks.parity
 
-The same weights and the same 200 batches of games go through this package in
-float32, through its definition in float64, and through every framework. Shown
-is the largest difference from the float64 definition: of the loss, relative, and
-of a weight, relative to the largest weight of its array. float32 rounding grows
-as the updates feed on each other, so the package's own row says how much of a
-difference means nothing.
+The same weights and the same 200 batches of games go through this package in float32,
+through its layers in NumPy and float64, which are the definition, and through every
+framework. Shown is the largest difference from the definition: of the loss, relative,
+and of a weight, relative to the largest weight of its array. float32 rounding grows as
+the updates feed on each other, so the package's own row says how much of a difference
+means nothing.
 
 Keras puts RMSprop's epsilon inside the root; its rows differ by that rule, and the
 second reference, the definition with Keras's rule, shows that nothing else does.
@@ -16,43 +16,39 @@ second reference, the definition with Keras's rule, shows that nothing else does
 import numpy as np
 
 from benchmarks import harness
+from minidqn.nn import Optimizer
+from minidqn.qlearning import learn
 
 MARKS = (1, 10, 200)
 KERAS = ("keras",)
 
 
-class Reference:
-    """The float64 definition, with RMSprop's epsilon outside or inside the root."""
+class Rule(Optimizer):
+    """RMSprop, written out, with epsilon outside or inside the root."""
+
+    remembers = ("mean_square",)
+
+    def __init__(self, inside):
+        super().__init__(learning_rate=1e-3)
+        self.inside = inside
+
+    def update(self, parameters, gradients):
+        v = self.state["mean_square"]
+        v[...] = 0.9 * v + 0.1 * gradients**2
+        root = np.sqrt(v + 1e-8) if self.inside else np.sqrt(v) + 1e-8
+        parameters -= self.learning_rate * gradients / root
+
+
+class Definition(harness.Contestant):
+    """The layers in NumPy and float64, with RMSprop's epsilon outside or inside the root."""
 
     def __init__(self, weights, grid_size, inside):
-        from minidqn.train import q_network
+        self.model = harness.MiniDQN(weights, grid_size).model.astype(np.float64)
+        self.model.compile(Rule(inside), "mse", engine="numpy")
+        self.get_weights = self.model.get_weights
 
-        model = q_network(grid_size, threads=1)
-        model.set_weights(weights)
-        self.model, self.inside = model.astype(np.float64), inside
-        self.mean_square = np.zeros_like(self.model.parameters)
-
-    def learn(self, batch, gamma=0.8):
-        """One learning step, written out; its loss."""
-        from minidqn.qlearning import td_targets
-
-        model = self.model
-        next_q_values = model.forward(batch.next_states)
-        q_values = model.forward(batch.states)
-        targets = td_targets(
-            q_values, batch.actions, batch.rewards.astype(float), next_q_values, gamma
-        )
-        errors = q_values - targets
-        model.backward(2 * errors / errors.size, wants_input_gradient=False)
-        g, v = model.gradients, self.mean_square
-        v[...] = 0.9 * v + 0.1 * g * g
-        root = np.sqrt(v + 1e-8) if self.inside else np.sqrt(v) + 1e-8
-        model.parameters[...] -= 1e-3 * g / root
-        return float(np.mean(errors**2))
-
-    def get_weights(self):
-        """Copies of all weights."""
-        return self.model.get_weights()
+    def learn(self, batch):
+        return learn(self.model, batch)
 
 
 def differences(contestant, reference_losses, reference_weights, batches):
@@ -71,13 +67,11 @@ def differences(contestant, reference_losses, reference_weights, batches):
 
 def measure(job):
     """In a child: the contestants of one backend."""
-    from minidqn.train import q_network
-
-    weights = q_network(10, np.random.default_rng(0), threads=1).get_weights()
+    weights = harness.first_weights(10)
     batches = harness.played_batches(10, 128, job["updates"])
     references = {}
     for inside in (False, True):
-        reference, losses, at = Reference(weights, 10, inside), [], {}
+        reference, losses, at = Definition(weights, 10, inside), [], {}
         for number, batch in enumerate(batches, start=1):
             losses.append(reference.learn(batch))
             if number in MARKS:
@@ -98,7 +92,7 @@ def measure(job):
         rule = label in KERAS
         found[label] = differences(contestant, *references[rule], batches)
     if job["labels"][0] == "minidqn":
-        definition = Reference(weights, 10, True)
+        definition = Definition(weights, 10, True)
         found["definition, epsilon inside"] = differences(definition, *references[False], batches)
     return {"found": found, "absent": absent}
 

@@ -2,6 +2,7 @@
 
 import warnings
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
@@ -162,7 +163,7 @@ class TorchDQN(Contestant):
 
     def _tensor(self, array):
         """The numbers of an array; the same memory if they are of this dtype already."""
-        return torch.from_numpy(array).to(self.dtype)
+        return torch.from_numpy(np.asarray(array)).to(self.dtype)
 
     def _to_torch(self, weights):
         """Our layout to PyTorch's: OIHW kernels, (out, in) matrices."""

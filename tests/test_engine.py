@@ -14,7 +14,7 @@ from tests import naive
 from tests.test_convolution import assert_close
 from tests.test_layers import frames, network, networks
 
-WIDTHS = (1, 2, 3, 16, 17)  # less than a vector, one, more; less than a block, and more
+WIDTHS = (1, 2, 3, 16, 17)  # filters and units: fewer than a vector holds, as many, and more
 
 
 class Given:
@@ -224,48 +224,40 @@ class Softplus(Dense):
         return super().backward(g / (1 + np.exp(-self.z)))
 
 
-def lifted():
-    """A Dense whose forward was replaced in this one object."""
-    layer = Dense(6)
+def lifted(layer):
+    """A Dense whose forward is replaced in this one object."""
     layer.forward = types.MethodType(lambda self, x: Dense.forward(self, x) + 1, layer)
     return layer
-
-
-def dense(x, w, b):
-    return x @ w + b
-
-
-# Layers between a convolution with a ReLU and the last Dense, and the same in NumPy: from the
-# convolution's output x and the weights in between.
-FOREIGN = {
-    "tanh": ([Flatten, lambda: Dense(6), Tanh], lambda x, w, b: np.tanh(dense(flat(x), w, b))),
-    "leakyrelu": (
-        [Flatten, lambda: Dense(6), LeakyReLU],
-        lambda x, w, b: np.maximum(dense(flat(x), w, b), 0.1 * dense(flat(x), w, b)),
-    ),
-    "maxpool": (
-        [MaxPool, Flatten],
-        lambda x: flat(np.maximum.reduce([x[:, i::2, j::2] for i in (0, 1) for j in (0, 1)])),
-    ),
-    "scale": ([Scale, Flatten], lambda x, factor: flat(x * factor)),
-    "softplus": (
-        [Flatten, lambda: Softplus(6)],
-        lambda x, w, b: np.log1p(np.exp(dense(flat(x), w, b))),
-    ),
-    "dense": ([Flatten, lifted], lambda x, w, b: dense(flat(x), w, b) + 1),
-}
 
 
 def flat(x):
     return x.reshape(len(x), -1)
 
 
+def after_dense(function):
+    return lambda x, w, b: function(flat(x) @ w + b)
+
+
+# Layers between a convolution with a ReLU and the last Dense; and what they make of the
+# convolution's output x and their weights, in NumPy.
+FOREIGN = {
+    "tanh": ([Flatten(), Dense(6), Tanh()], after_dense(np.tanh)),
+    "leakyrelu": ([Flatten(), Dense(6), LeakyReLU()], after_dense(lambda h: np.maximum(h, h / 10))),
+    "softplus": ([Flatten(), Softplus(6)], after_dense(lambda h: np.log1p(np.exp(h)))),
+    "dense": ([Flatten(), lifted(Dense(6))], after_dense(lambda h: h + 1)),
+    "scale": ([Scale(), Flatten()], lambda x, factor: flat(x * factor)),
+    "maxpool": (
+        [MaxPool(), Flatten()],
+        lambda x: flat(np.maximum.reduce([x[:, i::2, j::2] for i in (0, 1) for j in (0, 1)])),
+    ),
+}
+
+
 @pytest.mark.parametrize("name", FOREIGN)
 def test_layers_of_one_s_own(name, rng):
     """In the middle of a network they do what they say, at every prediction, and it learns."""
-    middle, by_hand = FOREIGN[name]
-    first = Conv2D(3, 3, "relu", input_shape=(2, 6, 8))
-    model = network(first, *(make() for make in middle), Dense(2))
+    middle, by_hand = copy.deepcopy(FOREIGN[name])
+    model = network(Conv2D(3, 3, "relu", input_shape=(2, 6, 8)), *middle, Dense(2))
     with pytest.raises(ValueError, match=f"^engine is 'compiled', but .*{name}.*expected") as error:
         model.compile(SGD(), engine="compiled")
     assert "\n" not in str(error.value)
@@ -279,7 +271,7 @@ def test_layers_of_one_s_own(name, rng):
             some = frames("any numbers", (2, 2, 6, 8), rng)
             w, b, *between, last_w, last_b = model.get_weights()
             x = np.maximum(naive.convolve(np.moveaxis(some, 1, -1), w, b), 0)
-            expected = dense(by_hand(x, *between), last_w, last_b)
+            expected = by_hand(x, *between) @ last_w + last_b
             np.testing.assert_allclose(model.predict(some), expected, atol=1e-5)
             assert np.ptp(model.predict(some), axis=0).min() > 0
     assert losses[-1] < 0.5 * losses[0]
