@@ -405,5 +405,7 @@ def write_table(name, rows):
     lines += [f"| {' | '.join(str(row[head]) for head in heads)} |" for row in rows]
     text = "\n".join(lines)
     print(text, flush=True)
+    if any(float(row.get("cores", 1)) < 0.95 for row in rows):  # long jobs lose most by that
+        print('"cores" below 0.95: other programs ran, and ratios are wrong; measure again')
     RESULTS.mkdir(parents=True, exist_ok=True)
     (RESULTS / f"{name}.md").write_text(f"{machine()}\n\n{text}\n", encoding="utf-8")

@@ -90,7 +90,7 @@ def three_layers(middle, rng):
 
 
 def mistaken(mistake, layer, dx):
-    """What a convolution's backward returns if it makes a `mistake`."""
+    """Put a `mistake` into a convolution's gradients; dx with the mistake, if it is there."""
     if mistake == "kernel scaled":
         layer.kernel_gradient *= 1.01
     elif mistake == "kernel flipped":

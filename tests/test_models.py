@@ -25,6 +25,9 @@ def states(rng):
     return rng.random((5, 1, 6, 6)).astype(np.float32)
 
 
+BIG = 1e300  # more than float32 holds
+
+
 def has(model, weights):
     """Whether a network has these weights, to the bit."""
     return all(np.array_equal(a, b) for a, b in zip(model.get_weights(), weights, strict=True))
@@ -96,7 +99,7 @@ def test_train_on_batch_is_one_step_of_the_formulas(model, states, rng):
 
 
 def test_targets_may_be_made_in_place(model, states):
-    """What make_targets does to the outputs it is given does not change the prediction."""
+    """The outputs that make_targets gets are its own; the prediction stays as it is."""
     other = q_network(6, np.random.default_rng(0))
     goal = np.zeros((5, 3), np.float32)
 
@@ -165,7 +168,7 @@ def test_rules_of_one_s_own(rule, engine, model, states, rng):
     for name, array in state.items():
         assert array.shape == model.named_weights()[name.removeprefix("velocity/")].shape
         assert array.any()
-    model._weights["dense/kernel"][3, 1] = np.nan  # the rule does not look; somebody must
+    model._weights["dense/kernel"][3, 1] = np.nan  # the rule does not look for it
     assert model.first_not_finite() == "dense/kernel"
 
 
@@ -229,7 +232,7 @@ def test_results_are_copies(model, states, rng):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_the_caller_s_arrays_are_left_alone(dtype, model, states, rng):
-    """And what the caller does to them after forward does not reach backward."""
+    """If the caller changes them after forward, backward does not see it."""
     targets, states = rng.random((5, 3)).astype(dtype), states.astype(dtype)
     kept = states.copy(), targets.copy()
     model.train_on_batch(states, targets)
@@ -387,7 +390,7 @@ def test_bad_weights_files_are_refused(damage, model, tmp_path):
         (lambda m: SGD("a"), TypeError, "learning_rate is 'a'"),
         (lambda m: m.predict(np.zeros((1, 1, 6, 6)), 0), ValueError, "batch_size is 0"),
         (lambda m: m.predict(np.zeros((1, 1, 6, 6)), -1), ValueError, "batch_size is -1"),
-        (lambda m: m.predict(np.full((1, 1, 6, 6), 1e300)), ValueError, "infinity"),
+        (lambda m: m.predict(np.full((1, 1, 6, 6), BIG)), ValueError, "infinity"),
         (lambda m: m.predict([[1], [1, 2]]), ValueError, "ragged"),
         (lambda m: m.train_on_batch([[1], [1, 2]], [[0]]), ValueError, "states is ragged"),
         (lambda m: m.train_on_batch(np.zeros((1, 1, 6, 6)), [[1], [1, 2]]), ValueError, "targets"),
@@ -403,7 +406,7 @@ def test_bad_weights_files_are_refused(damage, model, tmp_path):
         (lambda m: RMSprop().update(np.zeros(3), np.zeros(3)), ValueError, "built for another"),
         (lambda m: m.set_weights([w * np.nan for w in m.get_weights()]), ValueError, "^conv2d/ker"),
         (
-            lambda m: m.set_weights([w + np.longdouble(1e300) for w in m.get_weights()]),
+            lambda m: m.set_weights([np.full(w.shape, BIG) for w in m.get_weights()]),
             ValueError,
             "infinity",
         ),

@@ -156,6 +156,14 @@ def test_a_frame_is_kept_once(rng):
     assert len(memory.experiences()["positions"]) == 9 * 4
 
 
+def test_the_same_bytes_of_another_dtype_are_other_numbers():
+    memory, frame = Memory(2), np.ones((1, 1, 2), np.float32)
+    experiences = [(frame, 0, 0, frame), (frame.view(np.int32), 0, 0, frame)]
+    for experience in experiences:
+        memory.store(experience)
+    require(memory.take([0, 1]), experiences)
+
+
 @pytest.mark.parametrize(("grid_size", "most"), [(10, 205), (84, 400)])
 def test_bytes_of_an_experience(grid_size, most, rng):
     """Also when all places have been taken twice; and room for a few frames at their fullest."""

@@ -168,7 +168,7 @@ class Engine:
 
     def _rows(self, column, count):
         """The last layer's outputs, or their gradients, for `count` states."""
-        line = self._last_line
+        line = self.layers[-1]
         begin, row = line[column], line[k.ROW]
         rows = self.numbers[begin : begin + count * row].reshape(count, row)
         return rows[:, : line[k.OUTPUTS]]
@@ -209,7 +209,6 @@ class Engine:
             raise MemoryError(f"{samples} states at once are too many; expected a smaller batch")
         self.numbers, self.places = k.aligned(numbers), k.aligned(places, np.int32)
         self.layers, self._room = layers, room
-        self._last_line = layers[-1].tolist()  # quicker to read
         self._fresh = False  # whether the backgrounds are those of the weights
         for line in layers[1:]:
             steps = self.places[line[k.STEPS] :][: 2 * k.BLOCK].reshape(2, k.BLOCK)
