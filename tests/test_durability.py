@@ -680,7 +680,9 @@ FORGERIES = {
     "pixels before the first frame": _array("memory/rows", _with(0, (1, 4, 4, 8))),
     "pixels behind the last frame": _array("memory/rows", _with((-1, 3), 79)),
     "an S' that begins in its S": _array("memory/rows", _with(0, (0, 5, 4, 8))),
-    "an S' that ends before it begins": _array("memory/rows", _with(0, (0, 4, 4, 3))),
+    "an S' that ends before it begins": _array(
+        "memory/rows", _with([2, 3], [(8, 12, 12, 8), (8, 16, 16, 20)])
+    ),
     "an S that begins in the game before": _array("memory/rows", _with(3, (15, 20, 20, 24))),
     "rows beyond int32": _array("memory/rows", _with(3, (2**31 - 1, -(2**31), 20, 24))),
     "pixels of no frame": _no_experiences,
