@@ -37,7 +37,7 @@ class Batch:
     states : Pixels or ndarray [shape=(N, C, H, W)]
         The frames, float32. A memory gives `Pixels`, which ``np.asarray`` makes an array.
     actions : ndarray [shape=(N,)]
-        -1, 0 or 1, int8.
+        -1, 0 or 1, int32.
     rewards : ndarray [shape=(N,)]
         float32; not 0 exactly where the game ended.
     next_states : Pixels or ndarray [shape=(N, C, H, W)]
@@ -100,7 +100,7 @@ def experience_replay(batch_size, capacity=100_000, rng=None, memory=None):
         (-1, 0, 1) or its reward is not a finite number that float32 holds, from
         ``send``, which ends the memory.
     MemoryError
-        If so many frames do not fit, from the first ``send``.
+        If so many experiences do not fit, when called; if their pixels do not, from ``send``.
 
     Examples
     --------
