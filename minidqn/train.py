@@ -260,6 +260,8 @@ class _Session(NamedTuple):
         Whether there will be pictures.
     prepare : callable or None
         Takes the folder, and removes from it what must not stay.
+    engine : str
+        What computes.
     """
 
     folder: Path
@@ -268,6 +270,7 @@ class _Session(NamedTuple):
     every: int
     draws: bool
     prepare: object
+    engine: str
 
     def save(self, state):
         """Write a checkpoint, if the folder is still this training's."""
@@ -285,6 +288,8 @@ class _Session(NamedTuple):
         words = [prog, "--resume", shlex.quote(str(self.folder))]
         if self.every != CHECKPOINT_EVERY:
             words += ["--checkpoint-every", str(self.every)]
+        if self.engine != "auto":
+            words += ["--engine", self.engine]
         if not self.draws:
             words.append("--no-images")
         return " ".join(words)
@@ -427,7 +432,7 @@ def main(argv=None):
                 (folder / runs.IMAGES).mkdir(exist_ok=True)
         with cli.announce_compilation():
             warm_up(engine)
-        session = _Session(folder, lock, stop, every, draws, prepare)
+        session = _Session(folder, lock, stop, every, draws, prepare, engine)
         return _run(parser, session, state, began)
 
 

@@ -133,6 +133,11 @@ def test_gradient_check_leaves_out_kinks_only():
     assert beside.error < 1e-9
 
 
+def test_gradient_check_of_no_states():
+    with pytest.raises(ValueError, match="at least one sample"):
+        check_gradients(network(Dense(2, input_shape=(3,))), np.zeros((0, 3)))
+
+
 def test_gradient_check_judges_nothing_that_it_cannot(rng, monkeypatch):
     model = network(Dense(2, "relu", input_shape=(1,)), Dense(1))
     model.set_weights([[[1, -1]], [0, 0], [[1], [1]], [0]])

@@ -547,3 +547,10 @@ def test_streams_are_independent_and_fixed():
     ]
     assert draws == expected
     assert len(set(draws)) == 5
+
+
+def test_the_way_to_go_on_names_the_engine():
+    """With another engine a run goes on to other bytes."""
+    session = train._Session(Path("a run"), None, None, 50, True, None, "numpy")
+    assert session.hint("train") == "train --resume 'a run' --engine numpy"
+    assert session._replace(engine="auto").hint("train") == "train --resume 'a run'"

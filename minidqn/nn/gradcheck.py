@@ -98,6 +98,8 @@ def check_gradients(model, states, rng=None, samples=20, step=1e-5):
     step = number("step", step, "(0, inf)")
     compiled, narrow, model = model, model.astype(np.float32), model.astype(np.float64)
     states = np.array(states, np.float32).astype(np.float64)
+    if not len(states):
+        raise ValueError("states has shape (0, ...); expected at least one sample")
     cotangent = rng.standard_normal(model.forward(states).shape)
 
     def scalar():
