@@ -118,6 +118,7 @@ class MiniDQN(Contestant):
     name = "minidqn"
 
     def __init__(self, weights, grid_size, learning_rate=1e-3, gamma=0.8):
+        from minidqn.qlearning import epsilon_greedy, learn
         from minidqn.recipe import q_network
 
         self.model = q_network(grid_size, learning_rate=learning_rate)
@@ -125,16 +126,13 @@ class MiniDQN(Contestant):
         self.gamma = gamma
         self.predict, self.train_on_batch = self.model.predict, self.model.train_on_batch
         self.get_weights = self.model.get_weights
+        self._learn, self._epsilon_greedy = learn, epsilon_greedy
 
     def learn(self, batch):
-        from minidqn.qlearning import learn
-
-        return learn(self.model, batch, self.gamma)
+        return self._learn(self.model, batch, self.gamma)
 
     def act(self, state):
-        from minidqn.qlearning import epsilon_greedy
-
-        return epsilon_greedy(self.model, state, 0, GENERATOR)
+        return self._epsilon_greedy(self.model, state, 0.0, GENERATOR)
 
 
 # Label, module, class, keyword arguments; the first one is the reference of all ratios.

@@ -66,6 +66,20 @@ def test_one_after_the_other(array, data):
     same(Pixels.join(other, pixels), np.concatenate([array[cut:], array]))
 
 
+@given(images, images, st.data())
+def test_in_the_memory_of_others(one, other, data):
+    """Whatever was there before, and how much room there was."""
+    memory = Pixels.of(np.ones(data.draw(st.sampled_from([one.shape, other.shape]), "room")))
+    for array in one, other, other[::-1]:
+        pixels = Pixels.of(array, memory)
+        same(pixels, array)
+        assert pixels is memory or memory.shape != array.shape
+        assert pixels.active == Pixels.of(array).active
+    same(Pixels.of(Pixels.of(one, memory), Pixels.of(other)), one)
+    small = Pixels.of(np.zeros_like(one))  # has no room at all
+    same(Pixels.of(one, small), one)
+
+
 @given(images, st.data())
 def test_on_a_background(array, data):
     """It stands where no pixel is, and is added where one is."""
@@ -75,6 +89,8 @@ def test_on_a_background(array, data):
     expected = array + pixels.background.reshape(-1, *[1] * (array.ndim - 2))
     same(pixels, expected)
     same(pixels[::-1], expected[::-1])
+    same(Pixels.of(pixels), expected)
+    assert Pixels.of(pixels).background is None
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.int64, bool, np.float64, ">f4"])

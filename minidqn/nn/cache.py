@@ -8,6 +8,7 @@ write the same code.
 """
 
 import atexit
+import contextlib
 import hashlib
 import json
 from pathlib import Path
@@ -51,12 +52,8 @@ def compiled(function, cache=True):
         "no_cfunc_wrapper": True,
     }
     if cache and not config.DISABLE_JIT:
-        try:
+        with contextlib.suppress(RuntimeError):  # there is no folder for a cache
             kernel = numba.njit(cache=True, **options)(function)
-        except RuntimeError as error:
-            if "cannot cache function" not in str(error):  # "... no locator available"
-                raise
-        else:
             if _is_sealed(kernel):
                 _KERNELS.append(kernel)
                 return kernel

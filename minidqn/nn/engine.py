@@ -38,8 +38,8 @@ def why_not(layers, dtype):
         return f"the weights are {dtype}"
     for layer in layers:
         kind = type(layer)
-        as_known = kind in KNOWN and KNOWN[kind] == (kind.forward, kind.backward)
-        if not as_known or {"forward", "backward"} & vars(layer).keys():
+        changed = {"forward", "backward"} & vars(layer).keys()
+        if changed or KNOWN.get(kind) != (kind.forward, kind.backward):
             return f"layer {layer.name} is a {kind.__name__} that the kernels do not know"
     if not isinstance(layers[-1], Dense):
         return "the last layer is not a Dense"
@@ -77,6 +77,7 @@ class Engine:
             *sides, channels = layer.output_shape
             height, width = sides or (1, 1)
             line[k.OUTPUTS], line[k.ROW] = channels, k.whole_vectors(channels)
+        self._frame = Pixels.of(np.ones((1, *input_shape)))  # memory for one state, to act on
         self._room = 0, 0  # samples and active positions
         self._make_room(1, 1)
 
@@ -84,13 +85,13 @@ class Engine:
         """Take note that the parameters are others than at the last ``forward``."""
         self._fresh = False
 
-    def forward(self, pixels, learned=0):
+    def forward(self, states, learned=0):
         """Outputs of the network.
 
         Parameters
         ----------
-        pixels : Pixels
-            N states, whose background is 0.
+        states : Pixels or ndarray [shape=(N, C, H, W) or (N, D)]
+            Input.
         learned : int
             For how many of them, from the first on, ``backward`` will follow.
 
@@ -99,17 +100,19 @@ class Engine:
         ndarray [shape=(N, units)], float32
             A new array.
         """
+        pixels = Pixels.of(states, self._frame)
         samples = len(pixels.first)
         if samples > self._room[0] or pixels.active > self._room[1]:
             self._make_room(samples, pixels.active)
         if not self._fresh:
             self._find_backgrounds()
-        self._pixels, self._samples, self._learned = pixels, samples, learned
+        self._pixels = pixels
+        outputs = np.empty((samples, self.layers[-1, k.OUTPUTS]), np.float32)
         k.forward(
             self.layers, self.parameters, self.numbers, self.places,
-            pixels.first, pixels.last, pixels.positions, pixels.values, learned,
+            pixels.first, pixels.last, pixels.positions, pixels.values, learned, outputs,
         )  # fmt: skip
-        return self._rows(k.D, samples).copy()
+        return outputs
 
     def backward(self, gradient):
         """Write the gradient by every weight, for the states that are learned from.
@@ -119,10 +122,9 @@ class Engine:
         gradient : ndarray [shape=(learned, units)]
             Of the loss, by the outputs.
         """
-        self._rows(k.G, self._learned)[...] = gradient
         k.backward(
             self.layers, self.parameters, self.gradients, self.numbers, self.places,
-            self._pixels.values, self._learned,
+            self._pixels.values, np.array(gradient, np.float32, order="C"),
         )  # fmt: skip
 
     def layer_outputs(self):
@@ -133,20 +135,17 @@ class Engine:
         dict of str to ndarray
             By the layer's name, past the activation: [shape=(N, H, W, C) or (N, units)].
         """
-        outputs = {}
+        outputs, n = {}, len(self._pixels)
         for layer, line in zip(self._weighted, self.layers[1:], strict=True):
             *sides, channels = layer.output_shape
-            first, last, positions = (
-                self.places[line[column] :] for column in (k.FIRST, k.LAST, k.POSITIONS)
-            )
+            starts = line[[k.FIRST, k.LAST, k.POSITIONS]]
+            first, last, positions = (self.places[start:] for start in starts)
             values = self.numbers[line[k.D] : line[k.G]].reshape(-1, line[k.ROW])[:, :channels]
             background = self.numbers[line[k.B] : line[k.B] + channels]
             images = Pixels(
-                (channels, *sides), first[: self._samples], last[: self._samples],
-                positions, values.reshape(-1), background=background,
-            )  # fmt: skip
-            images = np.asarray(images)
-            outputs[layer.name] = np.moveaxis(images, 1, -1) if sides else images
+                (channels, *sides), first[:n], last[:n], positions, values.ravel(), None, background
+            )
+            outputs[layer.name] = np.moveaxis(np.asarray(images), 1, -1)
         return outputs
 
     def _find_backgrounds(self):
@@ -165,13 +164,6 @@ class Engine:
                 np.maximum(z0, 0 if line[k.RELU] else -np.inf, out=background)
             below = background if line[k.CONVOLUTION] else None
         self._fresh = True
-
-    def _rows(self, column, count):
-        """The last layer's outputs, or their gradients, for `count` states."""
-        line = self.layers[-1]
-        begin, row = line[column], line[k.ROW]
-        rows = self.numbers[begin : begin + count * row].reshape(count, row)
-        return rows[:, : line[k.OUTPUTS]]
 
     def _make_room(self, samples, active):
         """Lay out memory for so many states with so many active positions together."""

@@ -5,7 +5,6 @@ from typing import NamedTuple
 import numpy as np
 
 from minidqn.checks import generator, number, whole
-from minidqn.nn.pixels import Pixels
 
 __all__ = ["GradientCheck", "check_gradients"]
 
@@ -178,14 +177,12 @@ def _work(layer, x, g):
 def _engine_checks(compiled, states, cotangent, outputs, gradients):
     """The engine's outputs and gradients, layer by layer, against the float64 network's."""
     engine = compiled._engine
-    engine.forward(Pixels.of(states), len(states))
+    engine.forward(states, len(states))
     ours = engine.layer_outputs()
     engine.backward(cotangent)
-    report = {}
+    report, found = {}, compiled.named_gradients()
     for layer, y in ours.items():
         pairs = [(y, outputs[layer])]
-        for name, gradient in compiled.named_gradients().items():
-            if name.startswith(f"{layer}/"):
-                pairs.append((gradient, gradients[name]))
+        pairs += [(found[n], g) for n, g in gradients.items() if n.startswith(f"{layer}/")]
         report[f"{layer} in the engine"] = _compared(pairs, limit=1e-4)
     return report

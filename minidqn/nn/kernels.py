@@ -409,7 +409,7 @@ def clear(numbers, begin, end):
 
 
 @compiled
-def forward(layers, parameters, numbers, places, first, last, positions, values, learned):
+def forward(layers, parameters, numbers, places, first, last, positions, values, learned, y):
     """Every layer's D', for the images of `Pixels`.
 
     Parameters
@@ -424,6 +424,8 @@ def forward(layers, parameters, numbers, places, first, last, positions, values,
         Those of `Pixels`.
     learned : int
         For how many images, from the first on, ``backward`` may follow.
+    y : ndarray [shape=(N, units)], float32
+        Where the last layer's outputs go.
     """
     x = values
     for n in range(1, len(layers)):
@@ -451,19 +453,29 @@ def forward(layers, parameters, numbers, places, first, last, positions, values,
             )  # fmt: skip
         activate(layer, numbers)
         x, first, last, positions = numbers, first_out, last_out, positions_out
+    layer = layers[len(layers) - 1]
+    for s in range(len(y)):
+        for k in range(layer[OUTPUTS]):
+            y[s, k] = numbers[layer[D] + s * layer[ROW] + k]
 
 
 @compiled
-def backward(layers, parameters, gradients, numbers, places, values, learned):
-    """Every weight's gradient, from the last layer's dD', which the caller has put at ``G``.
+def backward(layers, parameters, gradients, numbers, places, values, gradient):
+    """Every weight's gradient, from that by the outputs.
 
     Parameters
     ----------
-    layers, parameters, numbers, places, values, learned
+    layers, parameters, numbers, places, values
         As ``forward`` had them.
     gradients : ndarray [shape=(P,)], float32
         Where the gradients go.
+    gradient : ndarray [shape=(learned, units)], float32
+        Of the loss, by the outputs of the images that are learned from.
     """
+    learned, layer = len(gradient), layers[len(layers) - 1]
+    for s in range(learned):
+        for k in range(layer[OUTPUTS]):
+            numbers[layer[G] + s * layer[ROW] + k] = gradient[s, k]
     for n in range(len(layers) - 1, 0, -1):
         below, layer = layers[n - 1], layers[n]
         row, groups, channels = layer[ROW], layer[GROUPS], layer[CHANNELS]
@@ -533,9 +545,8 @@ def scan(images, channels, first, last, positions, step, values, step_values):
     int
         How many rows there are; -1 if not all numbers are finite.
     """
-    rows = 0
+    rows, finite = 0, True
     size = len(images) // (len(first) * channels) if len(first) else 0
-    finite = True
     for s in range(len(first)):
         first[s] = rows
         start = s * channels * size

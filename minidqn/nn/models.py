@@ -307,8 +307,7 @@ class Sequential:
             wanted = ", ".join(map(str, self.input_shape))
             raise ValueError(f"states has shape {states.shape}; expected (N, {wanted})")
         if self._engine is not None and not for_layers:
-            plain = isinstance(states, Pixels) and states.background is None
-            return states if plain else Pixels.of(np.asarray(states))
+            return states
         with np.errstate(over="ignore"):  # what overflows is refused in the next line
             x = np.array(np.moveaxis(np.asarray(states), 1, -1), self._parameters.dtype, order="C")
         finite("states", x)
@@ -469,13 +468,9 @@ class Sequential:
             else:
                 self._engine.backward(gradient)
             self._finite = self.optimizer.update(self._parameters, self._gradients)
-            self._weights_changed()
+            if self._engine is not None:
+                self._engine.weights_changed()
         return self.loss.value(outputs, targets)
-
-    def _weights_changed(self):
-        """Let the engine know."""
-        if self._engine is not None:
-            self._engine.weights_changed()
 
     def first_not_finite(self, loss=0.0):
         """Where in this network a number was first seen that is NaN or infinite.
@@ -653,7 +648,8 @@ class Sequential:
         with self._alone():
             for weight, array in zip(self._weights.values(), arrays, strict=True):
                 weight[...] = array
-            self._weights_changed()
+            if self._engine is not None:
+                self._engine.weights_changed()
 
     def save_weights(self, path):
         """Write all weights to an .npz file, atomically.

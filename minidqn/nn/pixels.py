@@ -65,43 +65,52 @@ class Pixels:
         self.background = background
 
     @classmethod
-    def of(cls, images):
+    def of(cls, images, onto=None):
         """The pixels of images that are not 0.
 
         Parameters
         ----------
-        images : ndarray [shape=(N, C, H, W) or (N, D)]
+        images : ndarray or Pixels [shape=(N, C, H, W) or (N, D)]
             Numbers; they are rounded to float32.
+        onto : Pixels, optional
+            Becomes these images, if it is of their shape and had a value for every position.
 
         Returns
         -------
         Pixels
-            The same images.
+            The same images, without a background: `images` itself, `onto` or new ones.
 
         Raises
         ------
         ValueError
             If a number is not finite.
         """
+        if isinstance(images, cls) and images.background is None:
+            return images
         if images.dtype != np.float32:
             with np.errstate(over="ignore"):  # what overflows is not finite
                 images = images.astype(np.float32)
-        flat = np.ascontiguousarray(images).reshape(-1)
-        if not flat.flags.writeable:  # kernels are compiled for one kind of array
+        flat = np.asarray(images).ravel()
+        if not flat.flags.behaved:  # kernels are compiled for one kind of array
             flat = flat.copy()
         count, channels = images.shape[:2]
-        first, last = np.empty((2, count), np.int32)
-        positions = np.empty(flat.size // channels, np.int32)
-        values = np.empty(flat.size, np.float32)
-        active = scan(flat, channels, first, last, positions, 1, values, channels)
+        new = onto is None or onto.shape != images.shape or len(onto.values) < flat.size
+        if new:
+            positions, values = np.empty(flat.size // channels, np.int32), np.empty_like(flat)
+            onto = cls(images.shape[1:], *np.empty((2, count), np.int32), positions, values, 0)
+        positions, values = onto.positions, onto.values
+        active = scan(flat, channels, onto.first, onto.last, positions, 1, values, channels)
         if active < 0:
             raise ValueError("states holds NaN or infinity; expected finite numbers")
-        sample = images.shape[1:]
-        return cls(sample, first, last, positions[:active], values[: active * channels], active)
+        if new:
+            onto.positions, onto.values = positions[:active], values[: active * channels]
+        onto.active = active
+        return onto
 
     @classmethod
     def join(cls, one, other):
-        """The images of `one` and then those of `other`, of the same shape and no background."""
+        """The images of `one` and then those of `other`, of one shape; arrays or `Pixels`."""
+        one, other = cls.of(one), cls.of(other)
         shift, positions, values = 0, one.positions, one.values
         if other.values is not values:
             shift, positions = len(positions), np.concatenate([positions, other.positions])
@@ -121,8 +130,8 @@ class Pixels:
         first, last = self.first[index], self.last[index]
         if first.ndim == 0:
             return np.asarray(self[[index]])[0]
-        images = self.positions, self.values
-        return Pixels(self.shape[1:], first, last, *images, background=self.background)
+        rows = self.positions, self.values
+        return Pixels(self.shape[1:], first, last, *rows, None, self.background)
 
     def __array__(self, dtype=None, copy=None):
         if copy is False:
