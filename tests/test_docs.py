@@ -163,7 +163,8 @@ def test_nothing_is_left_to_fill_in(page):
 
 TABLES = {
     "benchmarks/README.md": (
-        "step", "scaling", "replay", "processors", "run", "busy", "durability", "saves",
+        "step", "scaling", "replay", "processors", "run", "busy", "cache",
+        "durability", "saves",
         "parity",
     ),
     "docs/7-fast.md": ("ladder",),
