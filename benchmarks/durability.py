@@ -31,39 +31,33 @@ def measure(job):
 
 def run(job):
     """The command, its saves timed."""
-    from minidqn import checkpoint, train
+    from minidqn import command, runs
 
     times = []
-    save = checkpoint.save
+    save = runs.save_checkpoint
 
     def timed(folder, state):
         began = time.perf_counter()
         save(folder, state)
         times.append(time.perf_counter() - began)
 
-    checkpoint.save = timed
+    runs.save_checkpoint = timed
     flags = {"epochs": job["epochs"], "checkpoint-every": job["every"], "out": job["folder"]}
     arguments = [word for name, value in flags.items() for word in (f"--{name}", str(value))]
     began = time.perf_counter()
     with contextlib.redirect_stdout(io.StringIO()):
-        status = train.main(arguments)
+        status = command.main(arguments)
     return {"status": status, "whole": time.perf_counter() - began, "saves": times}
 
 
 def saves(job):
     """The same state saved many times, as it is and compressed."""
-    from minidqn import checkpoint, storage, train
+    from minidqn import runs, storage
     from minidqn.replay import Memory
 
     folder = Path(job["folder"])
 
-    def build(settings):
-        return train.q_network(settings.grid_size)
-
-    def weights_of(settings):
-        return train.count_weights(settings.grid_size)
-
-    state, _ = checkpoint.load_latest(folder, weights_of, build)
+    state, _ = runs.load_latest(folder)
     with np.load(folder / "checkpoint.npz") as file:
         arrays = dict(file)
     path = folder / "compressed.npz"
@@ -79,10 +73,10 @@ def saves(job):
     for experience in itertools.islice(itertools.cycle(stored), memory.capacity):
         memory.store(experience)
     jobs = {
-        "as they are": (lambda _: checkpoint.save(folder, state), folder / "checkpoint.npz"),
+        "as they are": (lambda _: runs.save_checkpoint(folder, state), folder / "checkpoint.npz"),
         "compressed": (compressed, path),
         "as they are, memory full": (
-            lambda _: checkpoint.save(full, state._replace(memory=memory)),
+            lambda _: runs.save_checkpoint(full, state._replace(memory=memory)),
             full / "checkpoint.npz",
         ),
     }

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 from benchmarks.harness import Contestant
-from minidqn.qlearning import greedy, td_targets
+from minidqn.qlearning import columns, greedy, td_targets
 
 __all__ = ["KerasDQN"]
 
@@ -60,7 +60,8 @@ class KerasDQN(Contestant):
         both = np.concatenate([states, np.asarray(batch.next_states)])
         both = self.model.predict_on_batch(_channels_last(both))
         q_values, next_q_values = np.split(both, 2)
-        targets = td_targets(q_values, batch.actions, batch.rewards, next_q_values, self.gamma)
+        chosen, next_values = columns(batch.actions), next_q_values.max(axis=1)
+        targets = td_targets(q_values, chosen, batch.rewards, next_values, batch.dones, self.gamma)
         return self.train_on_batch(states, targets)
 
     def predict(self, states):

@@ -41,7 +41,9 @@ def measure(job):
     import numpy as np
 
     from minidqn import train
-    from minidqn.charts import save_curve
+    from minidqn.command import warm_up
+    from minidqn.fruit import Fruit
+    from minidqn.pictures import save_curve, save_games
     from minidqn.runs import Settings
 
     settings = Settings(epochs=job["epochs"])
@@ -55,17 +57,17 @@ def measure(job):
     model, kernels = contestant, None
     if job["label"] == "minidqn":
         model, began = contestant.model, time.perf_counter()
-        train.warm_up(model.engine)
+        warm_up(model.engine)
         kernels = time.perf_counter() - began
     else:
-        train.learn = lambda contestant, batch, gamma: contestant.learn(batch)
+        train.learn = lambda contestant, batch, *_: contestant.learn(batch)
     first, records = None, []
     for record in train.training(model, settings, streams):
         if first is None and record.updates:
             first = time.time()
         records.append(record)
     folder = Path(job["folder"])
-    train.save_pictures(model, settings, folder)
+    save_games(folder, Fruit(10), train.play_test_games(model, settings))
     save_curve(folder / "curve.png", records)
     np.savez(folder / "weights.npz", *contestant.get_weights())
     return {

@@ -24,9 +24,10 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # benchmarks is not installed
 
 from benchmarks import experiments, harness  # noqa: E402
-from minidqn import charts  # noqa: E402
+from minidqn import pictures  # noqa: E402
 from minidqn.evaluate import q_table, wins  # noqa: E402
 from minidqn.exact import q_star  # noqa: E402
+from minidqn.fruit import Fruit  # noqa: E402
 from minidqn.fruit import draw as draw_frame  # noqa: E402
 from minidqn.nn import Conv2D, Dense, Flatten, Sequential, check_gradients, convolution  # noqa: E402
 from minidqn.runs import Settings  # noqa: E402
@@ -254,11 +255,12 @@ def draw_rows(numbers):
 def draw_run(numbers):
     """Learned against exact, and the feature maps: the charts that every run has."""
     model, _ = trained()
-    charts.save_values(FIGURES / "values.png", q_table(model, 10), q_star(10, 0.8))
+    pictures.save_values(FIGURES / "values.png", q_table(model, 10), q_star(10, 0.8))
     frame = draw_frame(10, *FRAME)
     outputs = model.layer_outputs(frame[np.newaxis])
     maps = [(name, outputs[name][0]) for name in ("conv2d", "conv2d_1")]
-    charts.save_feature_maps(FIGURES / "features.png", frame, maps)
+    picture = pictures.frame_pixels(Fruit(10).picture(frame))
+    pictures.save_feature_maps(FIGURES / "features.png", picture, maps)
 
 
 def draw_active(numbers):
@@ -356,7 +358,7 @@ def differences(committed):
         picture = path.read_bytes() if path.is_file() else b""
         if not picture.startswith(b"\x89PNG") or digest(numbers).encode() not in picture:
             yield f"figures/{name}.png: does not show the numbers that are committed"
-    for name in ("values", "features"):  # drawn by minidqn.charts, as those of any run
+    for name in ("values", "features"):  # drawn by minidqn.pictures, as those of any run
         path = FIGURES / f"{name}.png"
         if not path.is_file() or not path.read_bytes().startswith(b"\x89PNG"):
             yield f"figures/{name}.png: is no picture"

@@ -5,13 +5,19 @@ import contextlib
 import errno
 import io
 import os
+import shlex
 import shutil
 import sys
 import time
+from pathlib import Path
 
+from minidqn import games, runs
 from minidqn.checks import one_line
 
-__all__ = ["Parser", "Progress", "announce_compilation", "run", "tell", "writing_to"]
+__all__ = [
+    "Parser", "Progress", "add_run", "announce_compilation", "as_folder", "load_game",
+    "loaded_run", "reading", "run", "tell", "writing_run", "writing_to",
+]  # fmt: skip
 
 
 class Parser(argparse.ArgumentParser):
@@ -24,8 +30,16 @@ class Parser(argparse.ArgumentParser):
 
 def tell(text):
     """Print `text` as one line on stderr, if anybody reads it."""
-    with contextlib.suppress(OSError):
-        print(one_line(text), file=sys.stderr, flush=True)
+    _say(f"{one_line(text)}\n")
+
+
+def _say(text):
+    """Write to stderr, if anybody reads it."""
+    try:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    except (AttributeError, OSError):  # else Python would try once more as it ends, and fail
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, for good
 
 
 def run(main):
@@ -42,6 +56,9 @@ def run(main):
     """
     if sys.stdout is None:  # closed by whoever started us
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, for good
+    for stream in (sys.stdout, sys.stderr):  # which may not know all letters of a folder's name
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
     try:
         status = main()
         sys.stdout.flush()
@@ -87,6 +104,145 @@ def writing_to(parser, flag, folder):
         parser.error(f"{flag} {folder} cannot be written to: {error.strerror}", status)
 
 
+def as_folder(text):
+    """A path from the command line, `text`, its ~ expanded.
+
+    Raises
+    ------
+    argparse.ArgumentTypeError
+        If it is empty, a file, or no name that a folder can have.
+    """
+    if not text:
+        raise argparse.ArgumentTypeError("it is empty; expected the name of a folder")
+    try:
+        path = Path(text).expanduser()
+        if path.exists() and not path.is_dir():
+            raise argparse.ArgumentTypeError(f"{text} is a file; expected a folder")
+    except (OSError, RuntimeError) as error:
+        words = getattr(error, "strerror", None) or error
+        raise argparse.ArgumentTypeError(f"{text}: {words}") from error
+    return path
+
+
+def load_game(parser, name, grid_size=10):
+    """The game that ``--game`` names; what keeps it from being loaded is told as one line.
+
+    Parameters
+    ----------
+    parser : Parser
+        The command's.
+    name, grid_size
+        As for ``games.load``.
+
+    Returns
+    -------
+    Game
+        The game.
+    """
+    try:
+        return games.load(name, grid_size)
+    except (ImportError, ValueError) as error:
+        parser.error(f"--{error}")
+
+
+def add_run(parser, text, kind=as_folder, metavar="FOLDER", default="RUN"):
+    """Give a command the arguments that all have that show a finished run.
+
+    Parameters
+    ----------
+    parser : Parser
+        The command's.
+    text : str
+        What ``--out`` is for.
+    kind, metavar, default
+        Its type, and how its value and its default are called.
+    """
+    parser.add_argument("run", type=as_folder, metavar="RUN", help="folder of a run")
+    parser.add_argument("--game", help="the run's game, if it is none of this package")
+    parser.add_argument(
+        "--out", type=kind, metavar=metavar, help=f"{text} (default: {default})"
+    )  # fmt: skip
+
+
+@contextlib.contextmanager
+def reading(parser, folder):
+    """Whatever keeps the body from reading a run, told as one line.
+
+    Parameters
+    ----------
+    parser : Parser
+        The command's.
+    folder : Path
+        The run's, which the argument RUN named.
+    """
+    try:
+        yield
+    except ValueError as error:
+        parser.error(error)
+    except MemoryError:
+        parser.error(f"RUN {folder}: its network does not fit into memory")
+    except OSError as error:
+        words = f"cannot read {error.filename}: {error.strerror}"
+        if not folder.exists():
+            words = "there is no such folder"
+        elif not (folder / runs.WEIGHTS).exists() and (folder / runs.CHECKPOINT).exists():
+            command = f"python -m minidqn.train --resume {shlex.quote(str(folder))}"
+            words = f"it has not ended yet; {command} goes on with it"
+            with contextlib.suppress(OSError, ValueError):
+                _, failure = runs.read_config(folder)
+                words = words if failure is None else f"it has failed: {failure}"
+        parser.error(f"RUN {folder}: {words}")
+
+
+def loaded_run(parser, folder, name=None):
+    """A finished run; what keeps it from being read is told as one line.
+
+    Parameters
+    ----------
+    parser : Parser
+        The command's.
+    folder : Path
+        The run's.
+    name : str, optional
+        Of its game, if ``--game`` was given.
+
+    Returns
+    -------
+    settings, model, game
+        As from ``runs.load_run``.
+    """
+    game = None if name is None or name in games.OWN else load_game(parser, name)
+    with reading(parser, folder):
+        return runs.load_run(folder, game)
+
+
+@contextlib.contextmanager
+def writing_run(parser, arguments):
+    """The folder that a command of `add_run` writes to; what goes wrong there is one line.
+
+    Parameters
+    ----------
+    parser : Parser
+        The command's.
+    arguments : Namespace
+        Its arguments.
+
+    Yields
+    ------
+    Path
+        The folder, which exists.
+    """
+    folder = arguments.out or arguments.run
+    try:
+        with writing_to(parser, "--out" if arguments.out else "RUN", folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            yield folder
+    except games.GameError as error:
+        parser.error(f"RUN {arguments.run}: {error}")
+    except MemoryError:
+        parser.error(f"RUN {arguments.run}: what it shows does not fit into memory")
+
+
 @contextlib.contextmanager
 def announce_compilation():
     """Say so, once and on stderr, if Numba starts to compile something in the body.
@@ -106,7 +262,7 @@ def announce_compilation():
         def on_start(self, _):
             if self.started is None:
                 self.started = time.perf_counter()
-                print("compiling kernels, once ...", end=" ", file=sys.stderr, flush=True)
+                _say("compiling kernels, once ... ")
 
         def on_end(self, _):
             pass
@@ -115,7 +271,7 @@ def announce_compilation():
     with event.install_listener("numba:compile", announcement):
         yield
     if announcement.started is not None:
-        print(f"{time.perf_counter() - announcement.started:.1f} s", file=sys.stderr, flush=True)
+        _say(f"{time.perf_counter() - announcement.started:.1f} s\n")
 
 
 class Progress:
@@ -128,7 +284,7 @@ class Progress:
     stream : file object
         Where to show it.
     evaluated : Record, optional
-        The last one of a run that goes on that has wins.
+        The last one of a run that goes on that was measured.
     """
 
     EVERY_EPOCHS = 100
@@ -138,7 +294,7 @@ class Progress:
         self.epochs = epochs
         self.stream = sys.stdout if stream is None else stream
         self.moving = self.stream.isatty() and os.environ.get("TERM") != "dumb"
-        self.evaluated = evaluated  # the last record with wins
+        self.evaluated = evaluated  # the last record that was measured
         self.first = None  # the first record with updates
         self.shown = -1.0
         self.width = 0  # of the moving line
@@ -151,7 +307,7 @@ class Progress:
         record : Record
             The epoch's, from ``training``.
         """
-        if record.wins is not None:
+        if record.mean_return is not None:
             self.evaluated = record
         last = record.epoch == self.epochs
         if self.moving:
@@ -163,8 +319,10 @@ class Progress:
                 self._write("\r" + line.ljust(self.width) + ("\n" if last else ""))
                 self.width = len(line)
         elif record.epoch % self.EVERY_EPOCHS == 0:
-            wins = self._wins(record)
-            self._write(f"Epoch {record.epoch}, loss: {record.loss:.6f}, wins: {wins}\n")
+            score = self._score(": ", "not measured yet")
+            if self.evaluated is not None and self.evaluated.epoch != record.epoch:
+                score += f" (epoch {self.evaluated.epoch})"
+            self._write(f"Epoch {record.epoch}, loss: {record.loss:.6f}, {score}\n")
 
     def _write(self, text):
         """Show some text; a run goes on when nobody can read along any more."""
@@ -176,17 +334,16 @@ class Progress:
         except OSError:  # a full disk under a redirected output, say; `run` will tell
             self.stream = io.StringIO()
 
-    def _wins(self, record):
-        """Such as 69/80, with the epoch it was measured in if that is not the record's."""
+    def _score(self, between, unknown):
+        """The last measure, such as "wins: 69/80" or "return: 3.21"."""
         if self.evaluated is None:
-            return "not measured yet"
-        wins = f"{self.evaluated.wins}/{self.evaluated.starts}"
-        same = self.evaluated.epoch == record.epoch
-        return wins if same else f"{wins} (epoch {self.evaluated.epoch})"
+            return f"return{between}{unknown}"
+        if self.evaluated.wins is None:
+            return f"return{between}{self.evaluated.mean_return:.2f}"
+        return f"wins{between}{self.evaluated.wins}/{self.evaluated.starts}"
 
     def _line(self, record):
         """The moving line."""
-        wins = f"{self.evaluated.wins}/{self.evaluated.starts}" if self.evaluated else "-"
         if self.first is None and record.updates:
             self.first = record  # the epochs before it cost next to nothing
         left, per_second = "-:--", 0.0
@@ -196,6 +353,6 @@ class Progress:
             seconds *= (self.epochs - record.epoch) / (record.epoch - self.first.epoch)
             left = f"{round(seconds) // 60}:{round(seconds) % 60:02d}"
         return (
-            f"epoch {record.epoch}/{self.epochs}  loss {record.loss:.6f}  wins {wins}  "
+            f"epoch {record.epoch}/{self.epochs}  loss {record.loss:.6f}  {self._score(' ', '-')}  "
             f"{per_second:,.0f} updates/s  {left} left"
         )

@@ -1,4 +1,4 @@
-"""How good is a network? Greedy play from every start, and its distance from Q*.
+"""How good is a network? Greedy play in any game, and on Fruit its distance from Q*.
 
 Many games are played in lockstep: one batched forward chooses the next action
 of all of them.
@@ -6,14 +6,24 @@ of all of them.
 
 import numpy as np
 
+from minidqn.checks import generator, whole
 from minidqn.exact import q_star
-from minidqn.fruit import draw, episode, starts
+from minidqn.fruit import ACTIONS, draw, episode, starts
 from minidqn.qlearning import greedy
 
-__all__ = ["greedy_games", "q_error", "q_table", "recorded_games", "win_rate", "wins"]
+__all__ = [
+    "greedy_games",
+    "mean_return",
+    "q_error",
+    "q_table",
+    "random_return",
+    "recorded_games",
+    "win_rate",
+    "wins",
+]
 
 
-def greedy_games(model, episodes):
+def greedy_games(model, episodes, actions=ACTIONS):
     """Play games with the best known action at every step.
 
     Parameters
@@ -21,14 +31,15 @@ def greedy_games(model, episodes):
     model : object
         Anything with ``predict``.
     episodes : iterable of coroutine
-        Games that have not begun, each like ``fruit.episode()``.
+        Games that have not begun, from ``Game.start`` or like ``fruit.episode()``.
+    actions : tuple of int
+        The game's.
 
     Yields
     ------
-    dict of int to (S, reward)
+    dict of int to tuple
         After every step, for each game that took part in it: its place in
-        `episodes`, its new frame and reward. A game takes part until its reward
-        is not 0.
+        `episodes`, and the turn that it yielded, (frame, reward, ...).
 
     Examples
     --------
@@ -41,20 +52,72 @@ def greedy_games(model, episodes):
     step = {game: next(ep) for game, ep in running.items()}
     while step:
         yield step
-        for game, (_, reward) in step.items():
-            if reward != 0:
+        for game, (_, reward, *ends) in step.items():
+            if any(ends) if ends else reward != 0:
                 running.pop(game).close()
         if not running:
             return
         q_values = model.predict(np.stack([step[game][0] for game in running]))
-        actions = greedy(q_values).tolist()
+        chosen = greedy(q_values, actions).tolist()
         step = {
             game: ep.send(action)
-            for (game, ep), action in zip(running.items(), actions, strict=True)
+            for (game, ep), action in zip(running.items(), chosen, strict=True)
         }
 
 
-def recorded_games(model, episodes):
+def mean_return(model, game, games=100, rng=None):
+    """The mean over games of the sum of all rewards, with greedy play.
+
+    Parameters
+    ----------
+    model : object
+        Anything with ``predict``.
+    game : Game
+        Which one.
+    games : int
+        How many are played.
+    rng : numpy.random.Generator, optional
+        Every game draws from a child of its own, so that play does not change how the next
+        one begins; fresh entropy by default.
+
+    Returns
+    -------
+    float
+        In units of reward.
+    """
+    episodes = [game.start(child) for child in generator(rng).spawn(whole("games", games))]
+    steps = greedy_games(model, episodes, game.actions)
+    return sum(turn.reward for step in steps for turn in step.values()) / games
+
+
+def random_return(game, games=1000, rng=None):
+    """The mean over games of the sum of all rewards, with actions drawn uniformly.
+
+    Parameters
+    ----------
+    game : Game
+        Which one.
+    games : int
+        How many are played.
+    rng : numpy.random.Generator, optional
+        As for `mean_return`, and for the actions.
+
+    Returns
+    -------
+    float
+        In units of reward.
+    """
+    total = 0.0
+    for child in generator(rng).spawn(whole("games", games)):
+        ep = game.start(child)
+        turn = next(ep)
+        while not turn.done:
+            turn = ep.send(game.actions[child.integers(len(game.actions))])
+            total += turn.reward
+    return total / games
+
+
+def recorded_games(model, episodes, actions=ACTIONS):
     """Play games greedily and keep every frame.
 
     Parameters
@@ -62,20 +125,22 @@ def recorded_games(model, episodes):
     model : object
         Anything with ``predict``.
     episodes : list of coroutine
-        Games that have not begun, each like ``fruit.episode()``.
+        As for `greedy_games`.
+    actions : tuple of int
+        The game's.
 
     Returns
     -------
-    list of (list of ndarray, int)
-        Each game's frames, and the reward that came with the last of them.
+    list of (list of ndarray, float)
+        Each game's frames, and the sum of its rewards.
     """
     frames = [[] for _ in episodes]
-    rewards = [0] * len(episodes)
-    for step in greedy_games(model, episodes):
-        for game, (frame, reward) in step.items():
+    returns = [0] * len(episodes)
+    for step in greedy_games(model, episodes, actions):
+        for game, (frame, reward, *_) in step.items():
             frames[game].append(frame)
-            rewards[game] = reward
-    return list(zip(frames, rewards, strict=True))
+            returns[game] += reward
+    return list(zip(frames, returns, strict=True))
 
 
 def wins(model, grid_size=10):

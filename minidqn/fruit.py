@@ -8,20 +8,49 @@ reward is 0, so a reward that is not 0 marks the last frame and nothing else
 does.
 """
 
+import functools
 import itertools
 import operator
 
 import numpy as np
 
 from minidqn.checks import generator, whole
+from minidqn.games import Game
 
-__all__ = ["ACTIONS", "draw", "episode", "one_of_the_actions", "starts"]
+__all__ = ["ACTIONS", "Fruit", "draw", "episode", "one_of_the_actions", "starts"]
 
 ACTIONS = (-1, 0, 1)
 """Left, stay, right: columns that the basket moves in one step."""
 
 LEAST_GRID = 3
 """Rows and columns of the smallest grid: the basket's width."""
+
+
+class Fruit(Game):
+    """This game as a `Game`, of which everything is known: wins and Q* are exact.
+
+    Parameters
+    ----------
+    grid_size : int
+        Rows and columns of the grid, at least 3.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If grid_size is not a whole number of at least 3.
+    """
+
+    def __init__(self, grid_size=10):
+        self.grid_size = whole("grid_size", grid_size, LEAST_GRID)
+        begin = functools.partial(episode, self.grid_size)
+        super().__init__(begin, ACTIONS, (1, grid_size, grid_size), "fruit", picture=_picture)
+
+
+def _picture(frame):
+    """A frame with the basket in a channel of its own, and so in a colour of its own."""
+    layers = np.concatenate([frame, frame])
+    layers[0, -1] = layers[1, :-1] = 0
+    return layers
 
 
 def one_of_the_actions(action):

@@ -197,8 +197,6 @@ def load(folder, epoch, model):
 def discard_after(folder, epoch):
     """Remove the moments later than an epoch, which a run that goes on from there makes anew.
 
-    What a process that was killed had begun to write goes with them.
-
     Parameters
     ----------
     folder : Path
@@ -206,7 +204,6 @@ def discard_after(folder, epoch):
     epoch : int
         The last whose moment stays.
     """
-    storage.remove_leftovers(folder / runs.MOMENTS)
     for path in runs.moment_paths(folder):
         if int(path.stem) > epoch:
             path.unlink()

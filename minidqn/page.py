@@ -21,7 +21,7 @@ import numpy as np
 
 from minidqn import cli, moments, runs
 from minidqn.evaluate import q_error, wins
-from minidqn.recipe import load_run, reading_from
+from minidqn.fruit import Fruit
 from minidqn.storage import atomic_write
 
 __all__ = ["assemble", "describe", "main"]
@@ -36,13 +36,15 @@ WEB = importlib.resources.files("minidqn") / "web"
 SCRIPTS = ("game.js", "network.js", "page.js")
 
 
-def describe(folder):
+def describe(folder, game=None):
     """All that a page tells of a run.
 
     Parameters
     ----------
     folder : Path
         The run's folder; nothing in it is trusted.
+    game : Game, optional
+        As for ``runs.load_run``; a page can only tell of Fruit.
 
     Returns
     -------
@@ -58,8 +60,12 @@ def describe(folder):
     MemoryError
         If such a network does not fit.
     """
-    settings, model = load_run(folder)
-    records = runs.read_metrics(folder)
+    settings, model, game = runs.load_run(folder, game)
+    if not isinstance(game, Fruit):
+        raise ValueError(f"RUN {folder}: it plays {game.name}; the page draws fruit only")
+    if (len(settings.filters), settings.kernel_size) != (2, 3):
+        raise ValueError(f"RUN {folder}: the page draws two convolutions of 3 x 3 only")
+    records = runs.read_metrics(folder, settings.epochs)
     if len(records) != settings.epochs:
         command = f"python -m minidqn.train --resume {shlex.quote(str(folder))}"
         raise ValueError(
@@ -190,11 +196,7 @@ def _parser():
         prog="python -m minidqn.page",
         description="Make one page of a run, in which the network plays in any browser.",
     )
-    parser.add_argument("run", type=runs.as_folder, metavar="RUN", help="folder of a run")
-    parser.add_argument(
-        "--out", type=_html_file, metavar="FILE", default=argparse.SUPPRESS,
-        help=f"the page, which is replaced (default: RUN/{runs.PAGE})",
-    )  # fmt: skip
+    cli.add_run(parser, "the page, which is replaced", _html_file, "FILE", f"RUN/{runs.PAGE}")
     return parser
 
 
@@ -213,10 +215,10 @@ def main(argv=None):
     """
     parser = _parser()
     arguments = parser.parse_args(argv)
-    flag = "--out" if hasattr(arguments, "out") else "RUN"
-    path = getattr(arguments, "out", arguments.run / runs.PAGE)
-    with reading_from(parser, arguments.run), cli.announce_compilation():
-        run = describe(arguments.run)
+    flag, path = "--out" if arguments.out else "RUN", arguments.out or arguments.run / runs.PAGE
+    game = None if arguments.game is None else cli.load_game(parser, arguments.game)
+    with cli.reading(parser, arguments.run), cli.announce_compilation():
+        run = describe(arguments.run, game)
     page = assemble(run).encode()
     with cli.writing_to(parser, flag, path), atomic_write(path) as file:
         file.write(page)

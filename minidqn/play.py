@@ -1,64 +1,73 @@
 """``python -m minidqn.play RUN``: the test games of a saved run, played again."""
 
-import argparse
 import sys
 import time
+
+import numpy as np
 
 from minidqn import cli, runs
 from minidqn.checks import whole
 from minidqn.evaluate import wins
-from minidqn.recipe import load_run, reading_from
-from minidqn.train import TEST_GAMES, play_test_games, save_pictures
+from minidqn.fruit import Fruit
+from minidqn.pictures import save_games
+from minidqn.train import TEST_GAMES, play_test_games
 
-__all__ = ["frame_text", "load_run", "main", "watch"]
+__all__ = ["frame_text", "main", "watch"]
 
 MOST_GAMES = 10_000
-"""Games that are kept in memory, at most, and drawn."""
+"""Games that are kept in memory, at most."""
 
 
-def frame_text(frame, full="██", empty="· "):
+def frame_text(frame, cells=("· ", "██", "▒▒", "░░")):
     """A frame as lines of text, two characters a cell.
 
     Parameters
     ----------
-    frame : ndarray [shape=(1, H, W)]
-        Zeros and ones.
-    full, empty : str
-        What stands for a one and a zero.
+    frame : ndarray [shape=(C, H, W)]
+        Numbers; those above 0 are shown.
+    cells : sequence of str
+        What stands for an empty cell, and for one of the first channel, of the second, ...;
+        then the last again. The last channel that is above 0 counts.
 
     Returns
     -------
     list of str
         One a row.
     """
-    return ["".join(full if pixel else empty for pixel in row) for row in frame[0]]
+    shown = np.zeros(frame.shape[1:], int)
+    for channel, layer in enumerate(frame, start=1):
+        shown[layer > 0] = min(channel, len(cells) - 1)
+    return ["".join(cells[place] for place in row) for row in shown]
 
 
-def watch(games, stream=None, frames_per_second=6):
+def watch(games, stream=None, frames_per_second=6, words=None):
     """Draw games in the terminal, each frame over the last; on a pipe, one below another.
 
     Parameters
     ----------
-    games : list of (list of ndarray, int)
-        Each game's frames and its last reward.
+    games : list of (list of ndarray, float)
+        Each game's frames and its return.
     stream : file object, optional
         Where to; stdout by default.
     frames_per_second : float
         Speed of play on a terminal.
+    words : callable, optional
+        From a game's return to how it ended; the return by default.
     """
     stream = sys.stdout if stream is None else stream
-    cells = {}
+    words = words or (lambda total: f"return {total:g}")
+    how = ()
     try:
-        "█·".encode(stream.encoding or "ascii")
+        "█▒░·".encode(stream.encoding or "ascii")
     except UnicodeEncodeError:
-        cells = {"full": "##", "empty": ". "}
+        how = ((". ", "##", "++", "--"),)
     moving = stream.isatty()
-    for number, (frames, reward) in enumerate(games, start=1):
-        for count, frame in enumerate(frames):
-            lines = frame_text(frame, **cells)
-            if moving and (count or number > 1):
+    for number, (frames, total) in enumerate(games, start=1):
+        for count, frame in enumerate(frames, start=1):
+            lines = frame_text(frame, *how)
+            if moving and (count > 1 or number > 1):
                 stream.write(f"\x1b[{len(lines) + 1}A")  # cursor up, to draw over the last frame
-            ended = ("caught" if reward > 0 else "missed") if frame is frames[-1] else ""
+            ended = words(total) if count == len(frames) else ""
             title = f"game {number} of {len(games)} {ended}"
             stream.write("\n".join([title.ljust(30), *lines]) + "\n")
             stream.flush()
@@ -67,19 +76,15 @@ def watch(games, stream=None, frames_per_second=6):
 
 
 def _parser():
-    """The command line of ``python -m minidqn.play``."""
+    """The command line."""
     parser = cli.Parser(
         prog="python -m minidqn.play",
         description="Play the test games of a saved run again, and draw them anew.",
     )
-    parser.add_argument("run", type=runs.as_folder, metavar="RUN", help="folder of a run")
+    cli.add_run(parser, "folder for images/ and game.gif, which are replaced")
     parser.add_argument(
         "--games", type=int, default=TEST_GAMES, metavar="N",
         help=f"games to play (default: {TEST_GAMES})",
-    )  # fmt: skip
-    parser.add_argument(
-        "--out", type=runs.as_folder, metavar="FOLDER", default=argparse.SUPPRESS,
-        help="folder for images/ and game.gif, which are replaced (default: RUN)",
     )  # fmt: skip
     parser.add_argument("--watch", action="store_true", help="draw the games in the terminal")
     parser.add_argument("--no-images", action="store_true", help="draw no pictures")
@@ -105,24 +110,22 @@ def main(argv=None):
         whole("--games", arguments.games, most=MOST_GAMES)
     except ValueError as error:
         parser.error(error)
-    flag = "--out" if hasattr(arguments, "out") else "RUN"
-    folder = getattr(arguments, "out", arguments.run)
-    with reading_from(parser, arguments.run):
-        settings, model = load_run(arguments.run)
-    try:
-        with cli.writing_to(parser, flag, folder):
-            with cli.announce_compilation():
-                won = wins(model, settings.grid_size)
-            if arguments.no_images:
-                games = play_test_games(model, settings, arguments.games)
-            else:
-                games = save_pictures(model, settings, folder, arguments.games)
-    except MemoryError:
-        parser.error(f"RUN {arguments.run}: its games do not fit into memory")
-    if arguments.watch:
-        watch(games)
-    caught = sum(reward > 0 for _, reward in games)
-    print(f"{caught} of {len(games)} games won; {won.sum()} of all {won.size} starts")
+    settings, model, game = cli.loaded_run(parser, arguments.run, arguments.game)
+    with cli.writing_run(parser, arguments) as folder:
+        with cli.announce_compilation():
+            games = play_test_games(model, settings, arguments.games, game)
+        if not arguments.no_images:
+            save_games(folder, game, games)
+    if isinstance(game, Fruit):
+        if arguments.watch:
+            watch(games, words=lambda total: "caught" if total > 0 else "missed")
+        won, caught = wins(model, game.grid_size), sum(total > 0 for _, total in games)
+        print(f"{caught} of {len(games)} games won; {won.sum()} of all {won.size} starts")
+    else:
+        if arguments.watch:
+            watch(games)
+        mean = sum(total for _, total in games) / len(games)
+        print(f"mean return of {len(games)} games: {mean:.2f}")
     if not arguments.no_images:
         print(f"pictures: {folder / runs.GIF}, {folder / runs.IMAGES}")
     return 0

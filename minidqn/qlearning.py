@@ -2,7 +2,8 @@
 
 A network here is anything with ``predict(states)`` and ``train_on_batch(states,
 targets)``. Q(S, a) is its estimate of the return, the discounted sum of all
-rewards to come, after action a in state S; the column of action a is a + 1.
+rewards to come, after action a in state S. Its columns are in the order of the game's
+actions, which are those of Fruit unless a function is told others.
 
 References
 ----------
@@ -16,44 +17,82 @@ import numpy as np
 from minidqn.checks import generator, number
 from minidqn.fruit import ACTIONS
 
-__all__ = ["epsilon_greedy", "greedy", "learn", "td_targets"]
+__all__ = ["columns", "epsilon_greedy", "greedy", "learn", "td_targets"]
 
 
-def greedy(q_values):
+def greedy(q_values, actions=ACTIONS):
     """The best action of each state.
 
     Parameters
     ----------
-    q_values : ndarray [shape=(N, 3)]
-        Q(S, a) for a = -1, 0, 1.
+    q_values : ndarray [shape=(N, A)]
+        Q(S, a) for each action.
+    actions : tuple of int
+        The game's.
 
     Returns
     -------
     ndarray [shape=(N,)]
         argmax_a Q(S, a); the leftmost one of several that are equal.
+
+    Raises
+    ------
+    ValueError
+        If there is not one column for each action.
     """
-    return np.argmax(q_values, axis=-1) + ACTIONS[0]
+    q_values = np.asarray(q_values)
+    if q_values.shape[-1:] != (len(actions),):
+        raise ValueError(f"q_values has shape {q_values.shape}; expected (N, {len(actions)})")
+    return np.array(actions)[q_values.argmax(axis=-1)]
 
 
-def epsilon_greedy(model, state, epsilon, rng):
+def columns(chosen, actions=ACTIONS):
+    """Which column of the Q-values each action has.
+
+    Parameters
+    ----------
+    chosen : ndarray [shape=(N,)]
+        Actions.
+    actions : tuple of int
+        The game's.
+
+    Returns
+    -------
+    ndarray [shape=(N,)], int
+        From 0 to A - 1.
+
+    Raises
+    ------
+    ValueError
+        If one is not the game's.
+    """
+    same = np.asarray(chosen)[:, np.newaxis] == np.array(actions)
+    if not same.any(axis=1).all():
+        raise ValueError(f"actions holds {np.setdiff1d(chosen, actions)}; expected {actions} only")
+    return same.argmax(axis=1)
+
+
+def epsilon_greedy(model, state, epsilon, rng, actions=ACTIONS):
     """A random action with probability epsilon, else the best one known.
 
     Parameters
     ----------
     model : object
         A network; only asked when the action is not random.
-    state : ndarray [shape=(1, G, G)]
+    state : ndarray [shape=(C, H, W)]
         One frame.
     epsilon : float
         Share of random actions, in [0, 1].
     rng : numpy.random.Generator or None
         Decides whether to explore, and draws the action then; fresh entropy if
         None.
+    actions : tuple of int
+        The game's.
 
     Returns
     -------
     int
-        -1, 0 or 1.
+        One of them.
 
     Raises
     ------
@@ -67,41 +106,43 @@ def epsilon_greedy(model, state, epsilon, rng):
     number("epsilon", epsilon, "[0, 1]")
     rng = generator(rng)
     if rng.random() < epsilon:
-        return int(rng.integers(ACTIONS[0], ACTIONS[-1], endpoint=True))
+        return actions[rng.integers(len(actions))]
     q_values = model.predict(np.asarray(state)[np.newaxis])[0]
-    return ACTIONS[np.asarray(q_values).argmax()]
+    return actions[np.asarray(q_values).argmax()]
 
 
-def td_targets(q_values, actions, rewards, next_q_values, gamma=0.8):
+def td_targets(q_values, actions, rewards, next_values, dones, gamma=0.8):
     """What a network should have said: the targets of one learning step.
 
-    The chosen action's target is ``reward`` on the last frame of a game, else
-    ``gamma * max over a of Q(S', a)``. The targets of the other actions are the
-    network's own values, so that their errors are 0.
+    The chosen action's target is ``reward + gamma * next_value``, or ``reward`` where the
+    game has ended. The targets of the other actions are the network's own values, so that
+    their errors are 0.
 
     Parameters
     ----------
-    q_values : ndarray [shape=(N, 3)]
-        Q(S, a) for a = -1, 0, 1, as the network says now.
+    q_values : ndarray [shape=(N, A)]
+        Q(S, a) for every action, as the network says now.
     actions : array_like [shape=(N,)]
-        The actions chosen: -1, 0 or 1.
+        Columns of the actions chosen, from 0 to A - 1.
     rewards : array_like [shape=(N,)]
-        What they earned; not 0 exactly where the game ended.
-    next_q_values : ndarray [shape=(N, 3)]
-        Q(S', a); rows of games that ended are ignored.
+        What they earned.
+    next_values : array_like [shape=(N,)]
+        The value of S', such as the max over a of Q(S', a).
+    dones : array_like of bool [shape=(N,)]
+        Where the game has ended; the next value there may be anything.
     gamma : float
         Discount factor, in [0, 1).
 
     Returns
     -------
-    ndarray [shape=(N, 3)]
+    ndarray [shape=(N, A)]
         A new array, in the dtype of `q_values` if that is a float dtype.
 
     Raises
     ------
     TypeError, ValueError
-        If gamma is not a number in [0, 1), a reward is not finite, an action is
-        not in (-1, 0, 1), or the shapes do not fit each other.
+        If gamma is not a number in [0, 1), a reward is not finite, an action is no column,
+        or the shapes do not fit each other.
 
     References
     ----------
@@ -109,38 +150,36 @@ def td_targets(q_values, actions, rewards, next_q_values, gamma=0.8):
 
     Examples
     --------
-    >>> q_values, next_q_values = np.full((2, 3), 9.0), np.array([[0, 0.5, 0], [7, 7, 7]])
-    >>> td_targets(q_values, [-1, 1], [0, 1], next_q_values)
+    >>> q_values = np.full((2, 3), 9.0)
+    >>> td_targets(q_values, [0, 2], [0, 1], next_values=[0.5, 7], dones=[False, True])
     array([[0.4, 9. , 9. ],
            [9. , 9. , 1. ]])
     """
     number("gamma", gamma, "[0, 1)")
-    targets, next_q_values = np.array(q_values), np.asarray(next_q_values)
-    actions, rewards = np.asarray(actions), np.asarray(rewards)
-    count = len(targets)
-    for name, array, shape in (
-        ("q_values", targets, (count, len(ACTIONS))),
-        ("actions", actions, (count,)),
-        ("rewards", rewards, (count,)),
-        ("next_q_values", next_q_values, (count, len(ACTIONS))),
-    ):
-        if array.shape != shape:
-            raise ValueError(f"{name} has shape {array.shape}; expected {shape}")
-    if rewards.dtype.kind not in "fiub" or not np.isfinite(rewards).all():
-        raise ValueError(f"rewards holds {rewards!r}; expected finite numbers")
-    if actions.dtype.kind not in "iu":
-        raise TypeError(f"actions has dtype {actions.dtype}; expected whole numbers")
-    if count and (actions.max() > ACTIONS[-1] or actions.min() < ACTIONS[0]):
-        raise ValueError(f"actions holds {np.setdiff1d(actions, ACTIONS)}; expected {ACTIONS} only")
-    chosen = actions.astype(np.intp) - ACTIONS[0]
+    targets = np.array(q_values)
     if targets.dtype.kind != "f":
         targets = targets.astype(np.float64)
-    bootstrapped = gamma * next_q_values.max(axis=1)
-    targets[np.arange(count), chosen] = np.where(rewards != 0, rewards, bootstrapped)
+    if targets.ndim != 2:
+        raise ValueError(f"q_values has shape {targets.shape}; expected (N, A)")
+    given = {"actions": actions, "rewards": rewards, "next_values": next_values, "dones": dones}
+    for name, kinds in zip(given, ("iu", "fiub", "fiub", "b"), strict=True):
+        given[name] = array = np.asarray(given[name])
+        if array.shape != targets.shape[:1]:
+            raise ValueError(f"{name} has shape {array.shape}; expected {targets.shape[:1]}")
+        if array.dtype.kind not in kinds and array.size:
+            wanted = {"iu": "whole numbers", "b": "bools"}.get(kinds, "numbers")
+            raise TypeError(f"{name} has dtype {array.dtype}; expected {wanted}")
+    actions, rewards, next_values, dones = given.values()
+    if not np.isfinite(rewards).all():
+        raise ValueError(f"rewards holds {rewards!r}; expected finite numbers")
+    if len(actions) and not 0 <= actions.min() <= actions.max() < targets.shape[1]:
+        raise ValueError(f"actions holds {actions!r}; expected columns below {targets.shape[1]}")
+    returns = np.where(dones, rewards, rewards + gamma * next_values)
+    targets[np.arange(len(targets)), actions.astype(np.intp)] = returns
     return targets
 
 
-def learn(model, batch, gamma=0.8):
+def learn(model, batch, gamma=0.8, actions=ACTIONS):
     """One learning step on a batch of experiences.
 
     Asks the network for its values of the next states, where a game goes on,
@@ -157,6 +196,8 @@ def learn(model, batch, gamma=0.8):
         Experiences, at least one.
     gamma : float
         Discount factor, in [0, 1).
+    actions : tuple of int
+        The game's.
 
     Returns
     -------
@@ -166,20 +207,23 @@ def learn(model, batch, gamma=0.8):
     Raises
     ------
     ValueError
-        If gamma is outside [0, 1), or the network cannot take such states.
+        If gamma is outside [0, 1), an action is not the game's, or the network cannot take
+        such states.
     """
     if len(batch) == 0:
         raise ValueError("batch is empty; expected at least one experience")
-    goes_on = batch.rewards == 0
+    chosen, goes_on = columns(batch.actions, actions), ~batch.dones
     next_states = batch.next_states[goes_on]
 
-    def make_targets(q_values, values_that_go_on):
-        next_q_values = np.zeros(q_values.shape, q_values.dtype)
-        next_q_values[goes_on] = values_that_go_on
-        return td_targets(q_values, batch.actions, batch.rewards, next_q_values, gamma)
+    def make_targets(q_values, next_q_values):
+        next_values = np.zeros(len(q_values), q_values.dtype)
+        next_values[goes_on] = np.max(next_q_values, axis=1)
+        return td_targets(q_values, chosen, batch.rewards, next_values, batch.dones, gamma)
 
     if hasattr(model, "bootstrap_on_batch"):
         return model.bootstrap_on_batch(batch.states, next_states, make_targets)
-    values_that_go_on = model.predict(next_states) if len(next_states) else 0
-    targets = make_targets(np.asarray(model.predict(batch.states)), values_that_go_on)
+    next_q_values = np.zeros((0, len(actions)))
+    if len(next_states):
+        next_q_values = model.predict(next_states)
+    targets = make_targets(np.asarray(model.predict(batch.states)), next_q_values)
     return float(model.train_on_batch(batch.states, targets))

@@ -1,7 +1,8 @@
 """Replay: a bounded memory of experiences, and random batches from it.
 
-An experience is one transition of a game, (S, action, reward, S_prime): the
-frame, what was done, what it earned, and the frame that followed. Learning from
+An experience is one transition of a game, (S, action, reward, S_prime, done): the
+frame, what was done, what it earned, the frame that followed, and whether the game ended
+with it. Without `done` a game ends with its first reward that is not 0. Learning from
 random old experiences instead of the newest ones makes the samples of a batch
 nearly independent, and uses each experience many times.
 
@@ -18,7 +19,6 @@ import math
 import numpy as np
 
 from minidqn.checks import finite, generator, numeric, whole
-from minidqn.fruit import ACTIONS, one_of_the_actions
 from minidqn.nn.kernels import scan
 from minidqn.nn.pixels import Pixels
 
@@ -37,17 +37,20 @@ class Batch:
     states : Pixels or ndarray [shape=(N, C, H, W)]
         The frames, float32. A memory gives `Pixels`, which ``np.asarray`` makes an array.
     actions : ndarray [shape=(N,)]
-        -1, 0 or 1, int32.
+        What was sent to the game, int32.
     rewards : ndarray [shape=(N,)]
-        float32; not 0 exactly where the game ended.
+        float32.
     next_states : Pixels or ndarray [shape=(N, C, H, W)]
         The frames that followed, float32.
+    dones : ndarray [shape=(N,)]
+        Whether the game ended, bool.
     """
 
     states: Pixels
     actions: np.ndarray
     rewards: np.ndarray
     next_states: Pixels
+    dones: np.ndarray
 
     def __len__(self):
         return len(self.actions)
@@ -65,7 +68,7 @@ class Batch:
 def experience_replay(batch_size, capacity=100_000, rng=None, memory=None):
     """A memory of the last `capacity` experiences, as a coroutine.
 
-    ``next(replay)`` once, then each ``replay.send((S, action, reward, S_prime))``
+    ``next(replay)`` once, then each ``replay.send((S, action, reward, S_prime, done))``
     stores one experience and yields a `Batch` drawn uniformly, without
     replacement, from all that are stored, or None while fewer than `batch_size`
     are. ``next(replay)`` later yields another batch and stores nothing.
@@ -95,10 +98,10 @@ def experience_replay(batch_size, capacity=100_000, rng=None, memory=None):
     ------
     TypeError, ValueError
         If an argument is no whole number, below 1, or batch_size is above
-        capacity, when called. If an experience is not four things, its frames
-        are not numbers, all finite and of one shape, its action is not in
-        (-1, 0, 1) or its reward is not a finite number that float32 holds, from
-        ``send``, which ends the memory.
+        capacity, when called. If an experience is not four or five things, its frames
+        are not numbers, all finite and of one shape, its action is not a whole number that
+        int32 holds, its reward not a finite one that float32 holds, or `done` is no bool,
+        from ``send``, which ends the memory.
     MemoryError
         If so many experiences do not fit, when called; if their pixels do not, from ``send``.
 
@@ -165,10 +168,10 @@ class Memory:
         except (MemoryError, ValueError):
             raise MemoryError(f"capacity is {capacity}; so many experiences do not fit") from None
         # What belongs together lies side by side, as most of it is far from the processor: in
-        # a record the rows of pixels where S begins and ends, those of S', action and reward,
-        # and in a row of pixels a position and C values.
+        # a record the rows of pixels where S begins and ends, those of S', action, reward and
+        # done, and in a row of pixels a position and C values.
         self._rows, self._actions = self._records[:, :4], self._records[:, 4]
-        self._rewards = self._records.view(np.float32)[:, 5]
+        self._rewards, self._dones = self._records.view(np.float32)[:, 5], self._records[:, 6]
         self._pixels = np.empty((0, 2), np.int32)
         self._end = self._turn = 0  # of the newest frame, and of the round before its
         self._newest = None  # the newest frame as it came: dtype and bytes
@@ -177,13 +180,13 @@ class Memory:
     def store(self, experience):
         """Put one `experience` where the oldest one is, or into a free place."""
         try:
-            state, action, reward, next_state = experience
+            state, action, reward, next_state, *done = experience
+            (done,) = done or [reward != 0]
         except (TypeError, ValueError):
-            raise TypeError(
-                f"experience is {type(experience).__name__}; expected (S, action, reward, S_prime)"
-            ) from None
+            kind, wanted = type(experience).__name__, "(S, action, reward, S_prime, done)"
+            raise TypeError(f"experience is {kind}; expected {wanted}") from None
         state, next_state = self._frame("S", state), self._frame("S_prime", next_state)
-        action, reward = _checked(action, reward)
+        action, reward, done = _checked(action, reward, done, len(experience) == 4)
         place = self.count
         if self.count == self.capacity:
             place = self.oldest
@@ -199,6 +202,7 @@ class Memory:
         rows[place, 2:] = self._append("S_prime", next_state, used)
         self._newest = next_state.dtype, next_state.tobytes()
         self._actions[place], self._rewards[place] = action, reward
+        self._dones[place] = done
         self.count += 1
 
     def _frame(self, name, frame):
@@ -274,36 +278,32 @@ class Memory:
             self.shape, first[half:], last[half:], positions, values, active - split
         )
         rewards = np.ascontiguousarray(records[:, 5]).view(np.float32)
-        return Batch(states, records[:, 4].copy(), rewards, next_states)
+        return Batch(states, records[:, 4].copy(), rewards, next_states, records[:, 6] != 0)
 
-    def experiences(self):
-        """All that is stored, as arrays by name, in the order of the places.
+    def arrays(self):
+        """All that is stored, as two arrays.
 
         Returns
         -------
-        dict of str to ndarray
-            "actions" and "rewards" [shape=(count,)]; "rows" [shape=(count, 4)], where S and
-            S' begin and end among the pixels; "positions" [shape=(R,)] and "values"
-            [shape=(R, C)].
+        experiences : ndarray [shape=(count, 7)], int32
+            In the order of their places: where S begins and ends among the pixels, and S';
+            action; the bits of the reward, a float32; done, 0 or 1.
+        pixels : ndarray [shape=(R, 1 + C)], int32
+            From the oldest on: position, and the bits of C values.
         """
         order, rows = self._in_order(self._rows[self.oldest, 0] if self.count else self._end)
-        pixels = self._pixels[order]
-        return {
-            "actions": self._actions[: self.count],
-            "rewards": self._rewards[: self.count],
-            "rows": rows[: self.count],
-            "positions": pixels[:, 0],
-            "values": pixels[:, 1:].view(np.float32),
-        }
+        experiences = self._records[: self.count, :7].copy()
+        experiences[:, :4] = rows[: self.count]
+        return experiences, self._pixels[order]
 
     @classmethod
-    def of(cls, experiences, capacity, oldest, shape):
+    def of(cls, experiences, pixels, capacity, oldest, shape):
         """A memory with what an earlier one gave, which is not trusted.
 
         Parameters
         ----------
-        experiences : dict of str to ndarray
-            See ``experiences``.
+        experiences, pixels : ndarray, int32
+            See ``arrays``.
         capacity, oldest : int
             The earlier memory's.
         shape : tuple of int
@@ -317,54 +317,47 @@ class Memory:
         Raises
         ------
         ValueError
-            If an experience is not what a memory holds.
+            If this is not what a memory holds.
         """
-        memory, count = cls(capacity), len(experiences["actions"])
-        if not np.isin(experiences["actions"], ACTIONS).all():
-            raise ValueError(f"actions holds others than {ACTIONS}")
-        for name in ("rewards", "values"):
-            finite(name, experiences[name])
-        rows, positions = experiences["rows"], experiences["positions"]
-        size = math.prod(shape[1:])
-        bounds = np.roll(rows.astype(np.int64), -oldest, axis=0)
+        memory, count, size = cls(capacity), len(experiences), math.prod(shape[1:])
+        if count > capacity or oldest >= max(count, 1) or (oldest and count < capacity):
+            raise ValueError(f"a memory of {capacity} has {count} experiences from {oldest} on")
+        finite("rewards", experiences[:, 5].copy().view(np.float32))
+        finite("values", pixels[:, 1:].copy().view(np.float32))
+        if not np.isin(experiences[:, 6], (0, 1)).all():
+            raise ValueError("dones are not 0 or 1")
+        bounds = np.roll(experiences[:, :4].astype(np.int64), -oldest, axis=0)
         shared = (bounds[1:, :2] == bounds[:-1, 2:]).all(axis=1)
         follows = shared | (bounds[1:, 0] == bounds[:-1, 3])
-        lengths = bounds[:, 1::2] - bounds[:, ::2]
-        inside = np.ones(len(positions) + 1, bool)
         if not (
             follows.all()
             and (bounds[:, 2] == bounds[:, 1]).all()
-            and ((lengths >= 0) & (lengths <= size)).all()
+            and (bounds[:, 1::2] >= bounds[:, ::2]).all()
             and (bounds[:1, 0] == 0).all()
-            and len(positions) == (bounds[-1, 3] if count else 0)
+            and len(pixels) == (bounds[-1, 3] if count else 0)
         ):
             raise ValueError("rows are not those of frames, one after the other")
+        positions, inside = pixels[:, 0], np.ones(len(pixels) + 1, bool)
         inside[bounds] = False  # where a frame begins, positions do too
         rises = np.diff(positions, prepend=-1) > 0
         if not (rises | ~inside[:-1]).all() or not ((positions >= 0) & (positions < size)).all():
             raise ValueError("positions are not those of a frame's pixels")
         memory.count, memory.oldest, memory.shape = count, oldest, shape if count else None
-        memory._actions[:count], memory._rewards[:count] = (
-            experiences["actions"], experiences["rewards"],
-        )  # fmt: skip
-        memory._rows[:count] = rows
-        memory._pixels = np.empty((len(positions), 1 + shape[0]), np.int32)
-        memory._pixels[:, 0] = positions
-        memory._pixels.view(np.float32)[:, 1:] = experiences["values"]
-        memory._end = len(positions)
+        memory._records[:count, :7] = experiences
+        memory._pixels, memory._end = pixels.copy(), len(pixels)
         return memory
 
 
-def _checked(action, reward):
-    """`action` and `reward`, if they are what they should be."""
-    action = one_of_the_actions(action)
-    if type(reward) is int and -1 <= reward <= 1:  # as the game has them: nothing to look at
-        return action, reward
-    if np.ndim(reward) != 0 or np.asarray(reward).dtype.kind not in "fiub":
-        raise TypeError(f"reward is {reward!r}; expected a number")
-    with np.errstate(over="ignore"):
-        kept = np.float32(reward)
-    # A reward that is not 0 ends a game; it must not be rounded to 0.
-    if not math.isfinite(kept) or (kept == 0) != (reward == 0):
-        raise ValueError(f"reward is {reward!r}; expected a finite number that float32 holds")
-    return action, kept
+def _checked(action, reward, done, ends_by_reward):
+    """What is not a frame of an experience, if it is what it should be."""
+    if type(reward) is not int or not -1 <= reward <= 1:  # else there is nothing to look at
+        if np.ndim(reward) != 0 or np.asarray(reward).dtype.kind not in "fiub":
+            raise TypeError(f"reward is {reward!r}; expected a number")
+        with np.errstate(over="ignore"):
+            kept = np.float32(reward)
+        if not math.isfinite(kept) or (ends_by_reward and (kept == 0) != (reward == 0)):
+            raise ValueError(f"reward is {reward!r}; expected a finite number that float32 holds")
+        reward = kept
+    if not isinstance(done, (bool, np.bool_)):
+        raise TypeError(f"done is {done!r}; expected a bool")
+    return whole("action", action, -(2**31), most=2**31 - 1), reward, done

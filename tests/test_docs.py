@@ -5,6 +5,7 @@ A block that begins with
     ```python           is run, in order, and prints what is shown: a session (>>>) within
                         itself, a plain block in a ```text block that follows it;
     ```python slow      is run with --slow only, as .ci/run does;
+    ```python gym       is run where Gymnasium is installed;
     ```python of FILE:NAME    is quoted: its lines stand in the source of that name.
 """
 
@@ -21,9 +22,11 @@ from pathlib import Path
 import pytest
 
 from benchmarks import experiments, harness
+from minidqn.command import HELP
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks/results"
+GYM = importlib.util.find_spec("gymnasium") is not None
 PAGES = [ROOT / "README.md", ROOT / "benchmarks/README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 CHAPTERS = sorted((ROOT / "docs").glob("[0-9]-*.md"))
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -42,7 +45,8 @@ def run_blocks(page, slow):
     found = list(blocks(page))
     runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
     for (line, kind, source), after in itertools.zip_longest(found, found[1:]):
-        if kind not in ("python", "python slow") or (kind == "python slow" and not slow):
+        wanted = {"python": True, "python slow": slow, "python gym": GYM}
+        if not wanted.get(kind):
             continue
         if ">>>" in source:
             session = doctest.DocTestParser().get_doctest(source, names, page.name, str(page), line)
@@ -101,7 +105,8 @@ def test_quotes_stand_in_the_code(page):
 @every_page
 def test_every_block_is_of_a_kind_that_is_checked(page):
     for line, kind, text in blocks(page):
-        assert kind in ("python", "python slow", "text") or kind.startswith("python of "), line
+        checked = "python", "python slow", "python gym", "text"
+        assert kind in checked or kind.startswith("python of "), line
         assert kind.startswith("python") or ">>>" not in text, line
     outside = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.S | re.M)
     assert ">>>" not in outside
@@ -119,6 +124,7 @@ def test_commands_exist(page):
     sources = [*ROOT.glob("minidqn/**/*.py"), *ROOT.glob("benchmarks/*.py")]
     sources += [ROOT / "docs/figures.py", ROOT / "tests/conftest.py"]
     known = " ".join(source.read_text(encoding="utf-8") for source in sources)
+    known += " ".join(f'"{name.replace("_", "-")}"' for name in HELP)
     for flag in re.findall(r"`[^`\n]*?(--[a-z][a-z-]+)", text):
         name = flag.removeprefix("--")
         assert f'"{flag}"' in known or f'"{name}"' in known, flag

@@ -22,22 +22,23 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from minidqn import checkpoint, play, runs, storage, train
-from minidqn.checkpoint import State
+from minidqn import command as training
+from minidqn import play, runs, storage, train
+from minidqn.fruit import Fruit
 from minidqn.replay import Memory
-from minidqn.runs import Settings
+from minidqn.runs import Settings, State
 
 ROOT = Path(__file__).parent.parent
 SMALL = ["--grid-size", "5", "--batch-size", "8", "--eval-every", "7", "--no-images"]
 SMALL += ["--capacity", "60", "--checkpoint-every", "3"]  # the ring wraps round
 SLOW = (
     "import os, sys, time\n"
-    "from minidqn import cli, train\n"
+    "from minidqn import cli, command, train\n"
     "fsync, replace, learn = os.fsync, os.replace, train.learn\n"
     "os.fsync = lambda file: time.sleep(0.01) or fsync(file)\n"
     "os.replace = lambda *paths: (replace(*paths), time.sleep(0.01))\n"
     "train.learn = lambda *rest: time.sleep(0.001) or learn(*rest)\n"
-    "cli.run(lambda: train.main(sys.argv[1:]))\n"
+    "cli.run(lambda: command.main(sys.argv[1:]))\n"
 )
 
 
@@ -50,7 +51,7 @@ def command(*arguments, slow=False):
 def trained(*arguments):
     """A training in this process; its exit status."""
     try:
-        return train.main([str(argument) for argument in arguments])
+        return training.main([str(argument) for argument in arguments])
     except SystemExit as ended:
         return ended.code
 
@@ -139,7 +140,7 @@ def test_more_epochs(uninterrupted, tmp_path, capsys):
     capsys.readouterr()
     assert trained("--resume", tmp_path, "--epochs", 60, "--no-images") == 0
     assert outcome(tmp_path) == uninterrupted
-    assert runs.read_config(tmp_path).epochs == 60
+    assert runs.read_config(tmp_path)[0].epochs == 60
     assert trained("--resume", tmp_path, "--no-images") == 0  # nothing is left to do
     assert outcome(tmp_path) == uninterrupted
     assert trained("--resume", tmp_path, "--epochs", 30) == 2
@@ -239,7 +240,7 @@ def test_a_reader_that_goes_away_loses_nothing(uninterrupted, tmp_path):
     process = subprocess.Popen(slow, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     process.stdout.close()
     assert process.wait(60) == 141
-    state, _ = checkpoint.load_latest(tmp_path, weights_of, build)
+    state, _ = runs.load_latest(tmp_path)
     assert len(state.records) == 100  # when it first had something to say
     assert len(_lines(tmp_path)) == 101
 
@@ -255,7 +256,7 @@ def test_a_signal_whose_answer_nobody_reads(uninterrupted, tmp_path):
     process.stdout.close()
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 130
-    state, _ = checkpoint.load_latest(tmp_path, weights_of, build)
+    state, _ = runs.load_latest(tmp_path)
     assert len(state.records) == len(_lines(tmp_path)) - 1
     assert trained("--resume", tmp_path, "--no-images") == 0
     assert outcome(tmp_path) == uninterrupted
@@ -268,7 +269,7 @@ def test_two_runs_do_not_share_a_folder(tmp_path, capsys):
     with runs.Lock(tmp_path):
         for flags in (["--out"], ["--overwrite", "--out"]):
             words = [*SMALL, *flags, str(tmp_path)]
-            code = f"import sys; from minidqn import train; sys.exit(train.main({words}))"
+            code = f"import sys; from minidqn import command; sys.exit(command.main({words}))"
             other = subprocess.run(
                 [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True
             )
@@ -355,6 +356,11 @@ def test_what_killed_processes_leave_is_removed(tmp_path):
     (tmp_path / ".mine.tmp").write_text("not the run's")
     assert trained(*SMALL, "--epochs", 2, "--out", tmp_path) == 0
     assert [path.name for path in tmp_path.glob(".*")] == [".mine.tmp"]
+    for name in (runs.IMAGES, runs.MOMENTS):  # killed while it drew, or kept a moment
+        (tmp_path / name).mkdir(exist_ok=True)
+        (tmp_path / name / ".004.png.12345.tmp").write_bytes(b"half of it")
+    assert trained("--resume", tmp_path, "--no-images") == 0
+    assert [path.name for path in tmp_path.rglob(".*")] == [".mine.tmp"]
 
 
 # Numbers that go wrong
@@ -366,9 +372,12 @@ def test_numbers_that_are_not_finite_stop_the_run(tmp_path, capsys):
     errors = capsys.readouterr().err
     assert re.search(r"error: epoch \d+, update \d+: .+ is not finite \(loss ", errors)
     assert errors.count("\n") == 1
-    state, failures = checkpoint.load_latest(tmp_path, weights_of, build)
+    state, failures = runs.load_latest(tmp_path)
     assert not failures
     assert np.isfinite(state.model.parameters).all()
+    with pytest.raises(SystemExit, match="2"):
+        play.main([str(tmp_path)])
+    assert re.search(r"it has failed: epoch \d+, update \d+: ", capsys.readouterr().err)
 
 
 @pytest.mark.parametrize("engine", ["compiled", "numpy"])
@@ -391,7 +400,7 @@ def test_a_mean_square_that_is_infinite_stops_the_run(tmp_path, capsys):
     flags += ["--batch-size", 32, "--checkpoint-every", 2]
     assert trained(*flags) == 1
     assert "is not finite" in capsys.readouterr().err
-    checkpoint.load_latest(tmp_path, weights_of, build)
+    runs.load_latest(tmp_path)
 
 
 def test_a_weight_that_is_not_finite_stops_the_loop():
@@ -407,14 +416,6 @@ def test_a_weight_that_is_not_finite_stops_the_loop():
 # The disk
 
 
-def weights_of(settings):
-    return train.count_weights(settings.grid_size)
-
-
-def build(settings):
-    return train.q_network(settings.grid_size, learning_rate=settings.learning_rate)
-
-
 @pytest.fixture
 def state():
     return some_state(5)
@@ -425,16 +426,16 @@ def some_state(epochs):
     streams = settings.streams()
     model = train.q_network(5, streams.weights)
     memory, records = Memory(40), []
-    for record in itertools.islice(train.training(model, settings, streams, memory), epochs):
+    for record in itertools.islice(train.training(model, settings, streams, memory=memory), epochs):
         records.append(record)
-    return State(settings, model, streams, memory, records)
+    return State(settings, Fruit(5), model, streams, memory, records)
 
 
 def same(one, other):
     """Whether two states are the same, to the last bit."""
 
     def parts(state):
-        arrays = {name: a.tobytes() for name, a in checkpoint._arrays(state).items()}
+        arrays = {name: a.tobytes() for name, a in runs._arrays(state).items()}
         generators = [stream.bit_generator.state for stream in state.streams]
         return state.settings, state.records, state.memory.oldest, arrays, generators
 
@@ -444,8 +445,8 @@ def same(one, other):
 @pytest.mark.parametrize("epochs", [0, 1, 9])
 def test_what_is_saved_is_loaded(epochs, tmp_path):
     state = some_state(epochs)
-    checkpoint.save(tmp_path, state)
-    loaded, failures = checkpoint.load_latest(tmp_path, weights_of, build)
+    runs.save_checkpoint(tmp_path, state)
+    loaded, failures = runs.load_latest(tmp_path)
     assert same(loaded, state)
     assert failures == []
 
@@ -453,15 +454,15 @@ def test_what_is_saved_is_loaded(epochs, tmp_path):
 def test_frames_of_any_numbers_are_saved(state, tmp_path):
     frame = np.full((1, 5, 5), 0.5)
     state.memory.store((frame, 1, -0.25, frame))
-    checkpoint.save(tmp_path, state)
-    assert same(checkpoint.load(tmp_path / runs.CHECKPOINT, weights_of, build), state)
+    runs.save_checkpoint(tmp_path, state)
+    assert same(runs.load_checkpoint(tmp_path / runs.CHECKPOINT), state)
 
 
 def test_an_optimizer_may_remember_numbers_below_0(state, tmp_path):
     """As Adam's mean gradient is."""
     state.model.named_state()["mean_square/dense/kernel"][...] = -1
-    checkpoint.save(tmp_path, state)
-    assert same(checkpoint.load(tmp_path / runs.CHECKPOINT, weights_of, build), state)
+    runs.save_checkpoint(tmp_path, state)
+    assert same(runs.load_checkpoint(tmp_path / runs.CHECKPOINT), state)
 
 
 class Failing:
@@ -485,17 +486,17 @@ def test_every_system_call_of_a_save_may_fail(code, tmp_path, monkeypatch):
     """After each failure the folder holds the state before, or the new one."""
     first, old, new = some_state(1), some_state(2), some_state(4)
     for at in itertools.count(1):
-        checkpoint.save(tmp_path, first)
-        checkpoint.save(tmp_path, old)
+        runs.save_checkpoint(tmp_path, first)
+        runs.save_checkpoint(tmp_path, old)
         failing = Failing(at, code)
         with monkeypatch.context() as patched:
             _failing_calls(patched, failing)
             try:
-                checkpoint.save(tmp_path, new)
+                runs.save_checkpoint(tmp_path, new)
                 failed = False
             except OSError as error:
                 failed = error.errno == code
-        loaded, _ = checkpoint.load_latest(tmp_path, weights_of, build)
+        loaded, _ = runs.load_latest(tmp_path)
         assert same(loaded, old) or same(loaded, new)
         assert [path.name for path in tmp_path.iterdir() if path.suffix == ".tmp"] == []
         assert failed == (failing.left <= 0)
@@ -526,7 +527,7 @@ def _failing_calls(patched, failing):
 @pytest.mark.skipif(os.name == "nt", reason="this system has no folders to flush")
 def test_a_save_is_on_the_disk_before_it_has_its_name(state, tmp_path, monkeypatch):
     """Bytes, then names, then the folder."""
-    checkpoint.save(tmp_path, state)
+    runs.save_checkpoint(tmp_path, state)
     calls = []
 
     def spy(name):
@@ -543,7 +544,7 @@ def test_a_save_is_on_the_disk_before_it_has_its_name(state, tmp_path, monkeypat
 
     for name in ("fsync", "replace"):
         monkeypatch.setattr(os, name, spy(name))
-    checkpoint.save(tmp_path, state)
+    runs.save_checkpoint(tmp_path, state)
     assert calls == [
         ("fsync", "file"),
         ("replace", runs.PREVIOUS),
@@ -575,9 +576,9 @@ def test_a_damaged_checkpoint_never_replaces_a_good_one(tmp_path, capsys, monkey
 
 LIMITED = (
     "import resource, sys\n"
-    "from minidqn import cli, train\n"
+    "from minidqn import cli, command, train\n"
     "resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))\n"
-    "cli.run(lambda: train.main(sys.argv[1:]))\n"
+    "cli.run(lambda: command.main(sys.argv[1:]))\n"
 )
 
 
@@ -618,7 +619,7 @@ def rewritten(path, change):
     header = json.loads(arrays.pop("json").tobytes())
     change(header, arrays)
     text = json.dumps(header).encode()
-    checksum = checkpoint._checksum(text, arrays)
+    checksum = runs._checksum(text, arrays)
     parts = {"json": np.frombuffer(text, np.uint8), "checksum": checksum}
     storage.write_arrays(path, parts | arrays)
 
@@ -649,10 +650,18 @@ def _with(index, value):
     return change
 
 
+def _rows(index, value):
+    """Where frames begin and end."""
+    return _array("memory/experiences", _with((index, slice(4)), value))
+
+
+NAN = np.float32(np.nan).view(np.int32)
+
+
 def _no_experiences(header, arrays):
-    header["memory"].update(count=0, pixels=1)
-    for name in [name for name in arrays if name.startswith("memory/")]:
-        arrays[name] = arrays[name][: name in ("memory/positions", "memory/values")]
+    header.update(experiences=0, pixels=1)
+    arrays["memory/experiences"] = arrays["memory/experiences"][:0]
+    arrays["memory/pixels"] = arrays["memory/pixels"][:1]
 
 
 FORGERIES = {
@@ -662,10 +671,10 @@ FORGERIES = {
     "a huge grid": _set("settings", "grid_size", value=100_000),
     "a grid beyond all": _set("settings", "grid_size", value=10**30),
     "a huge capacity": _set("settings", "capacity", value=10**18),
-    "more than there is": _set("memory", "count", value=10**12),
-    "a negative count": _set("memory", "count", value=-1),
-    "an oldest that is none": _set("memory", "oldest", value=41),
-    "more pixels than there are": _set("memory", "pixels", value=10**12),
+    "more than there is": _set("experiences", value=10**12),
+    "a negative count": _set("experiences", value=-1),
+    "an oldest that is none": _set("oldest", value=41),
+    "more pixels than there are": _set("pixels", value=10**12),
     "no number of epochs": _set("epochs", value="9"),
     "a generator's state too large": _set("generators", "game", "state", "state", value=2**128),
     "a generator's state no number": _set("generators", "game", "state", "inc", value=None),
@@ -674,22 +683,21 @@ FORGERIES = {
     "no generators": lambda header, arrays: header.pop("generators"),
     "a weight that is NaN": _array("weights/dense/bias", _with(0, np.nan)),
     "a mean square that is infinite": _array("optimizer/mean_square/dense/bias", _with(5, np.inf)),
-    "an action that is none": _array("memory/actions", _with(0, 7)),
-    "a reward that is NaN": _array("memory/rewards", _with(0, np.nan)),
+    "an action that is none": _array("memory/experiences", _with((0, 4), 7)),
+    "a reward that is NaN": _array("memory/experiences", _with((0, 5), NAN)),
+    "a done that is neither": _array("memory/experiences", _with((0, 6), 2)),
     # The first game's rows are (0, 4, 4, 8), (4, 8, 8, 12) and (8, 12, 12, 16).
-    "pixels before the first frame": _array("memory/rows", _with(0, (1, 4, 4, 8))),
-    "pixels behind the last frame": _array("memory/rows", _with((-1, 3), 79)),
-    "an S' that begins in its S": _array("memory/rows", _with(0, (0, 5, 4, 8))),
-    "an S' that ends before it begins": _array(
-        "memory/rows", _with([2, 3], [(8, 12, 12, 8), (8, 16, 16, 20)])
-    ),
-    "an S that begins in the game before": _array("memory/rows", _with(3, (15, 20, 20, 24))),
-    "rows beyond int32": _array("memory/rows", _with(3, (2**31 - 1, -(2**31), 20, 24))),
+    "pixels before the first frame": _rows(0, (1, 4, 4, 8)),
+    "pixels behind the last frame": _array("memory/experiences", _with((-1, 3), 79)),
+    "an S' that begins in its S": _rows(0, (0, 5, 4, 8)),
+    "an S' that ends before it begins": _rows([2, 3], [(8, 12, 12, 8), (8, 16, 16, 20)]),
+    "an S that begins in the game before": _rows(3, (15, 20, 20, 24)),
+    "rows beyond int32": _rows(3, (2**31 - 1, -(2**31), 20, 24)),
     "pixels of no frame": _no_experiences,
-    "a position twice": _array("memory/positions", lambda old: old[[0, 0, *range(2, 80)]]),
-    "a position below 0": _array("memory/positions", _with(0, -1)),
-    "a position outside": _array("memory/positions", _with(3, 25)),
-    "a value that is NaN": _array("memory/values", _with(0, np.nan)),
+    "a position twice": _array("memory/pixels", lambda old: old[[0, 0, *range(2, 80)]]),
+    "a position below 0": _array("memory/pixels", _with((0, 0), -1)),
+    "a position outside": _array("memory/pixels", _with((3, 0), 25)),
+    "a value that is NaN": _array("memory/pixels", _with((0, 1), NAN)),
     "an epoch twice": _array("records", _with((1, 0), 1)),
     "a loss that is NaN": _array("records", _with((1, 3), np.nan)),
     "a wrong shape": _array("weights/dense/bias", lambda array: array[:-1]),
@@ -701,11 +709,11 @@ FORGERIES = {
 
 @pytest.mark.parametrize("forgery", FORGERIES)
 def test_forged_checkpoints(forgery, state, tmp_path):
-    checkpoint.save(tmp_path, state)
+    runs.save_checkpoint(tmp_path, state)
     path = tmp_path / runs.CHECKPOINT
     rewritten(path, FORGERIES[forgery])
     with pytest.raises((ValueError, MemoryError)) as raised:
-        checkpoint.load(path, weights_of, build)
+        runs.load_checkpoint(path)
     assert "\n" not in str(raised.value)
     assert len(str(raised.value)) < 1000
     assert [path.name for path in tmp_path.iterdir()] == [runs.CHECKPOINT]
@@ -713,27 +721,27 @@ def test_forged_checkpoints(forgery, state, tmp_path):
 
 def test_a_checksum_that_does_not_fit(state, tmp_path):
     """Every number is one that a run may have, and the archive is whole."""
-    checkpoint.save(tmp_path, state)
+    runs.save_checkpoint(tmp_path, state)
     path = tmp_path / runs.CHECKPOINT
     with np.load(path) as file:
         arrays = dict(file)
     arrays["weights/dense/bias"][0] += 1
     storage.write_arrays(path, arrays)
     with pytest.raises(ValueError, match="its checksum is not that of its contents"):
-        checkpoint.load(path, weights_of, build)
+        runs.load_checkpoint(path)
 
 
 def test_a_checkpoint_too_large_for_memory_falls_back(state, tmp_path):
-    checkpoint.save(tmp_path, state)
-    checkpoint.save(tmp_path, state)
+    runs.save_checkpoint(tmp_path, state)
+    runs.save_checkpoint(tmp_path, state)
     rewritten(tmp_path / runs.CHECKPOINT, _set("settings", "capacity", value=10**18))
-    loaded, failures = checkpoint.load_latest(tmp_path, weights_of, build)
+    loaded, failures = runs.load_latest(tmp_path)
     assert same(loaded, state)
     assert len(failures) == 1
 
 
 def test_what_a_file_says_does_not_steer_the_terminal(state, tmp_path, capsys):
-    checkpoint.save(tmp_path, state)
+    runs.save_checkpoint(tmp_path, state)
     for name in (runs.CHECKPOINT, runs.PREVIOUS):
         path = tmp_path / name
         shutil.copy(tmp_path / runs.CHECKPOINT, path) if name == runs.PREVIOUS else None
@@ -752,7 +760,7 @@ def saved(tmp_path_factory):
 
 def saved_bytes(folder, state, name):
     """The bytes of a file of a run's folder."""
-    checkpoint.save(folder, state)
+    runs.save_checkpoint(folder, state)
     state.model.save_weights(folder / runs.WEIGHTS)
     runs.write_config(folder, state.settings)
     return (folder / name).read_bytes()
@@ -789,7 +797,7 @@ def damage_checkpoint(saved):
 
     def check(data):
         path.write_bytes(damaged(data, one, other))
-        loaded = checkpoint.load(path, weights_of, build)
+        loaded = runs.load_checkpoint(path)
         assert same(loaded, state) or same(loaded, other_state)
 
     return check
@@ -799,7 +807,7 @@ def damage_weights(saved):
     """Weights that are numbers, or a clean error and the weights of before."""
     folder, state, other_state = saved
     one, other = (saved_bytes(folder, each, runs.WEIGHTS) for each in (state, other_state))
-    path, model = folder / "damaged.npz", build(state.settings)
+    path, model = folder / "damaged.npz", train.q_network(5)
     before = model.get_weights()
 
     def check(data):
@@ -827,7 +835,7 @@ def damage_config(saved):
 
     def check(data):
         (folder / runs.CONFIG).write_bytes(damaged(data, one, other))
-        settings = runs.read_config(folder)
+        settings, _ = runs.read_config(folder)
         assert settings == Settings(**dataclasses.asdict(settings))
 
     return check
@@ -888,8 +896,8 @@ def forge_checkpoint(saved):
 
         shutil.copy(folder / runs.CHECKPOINT, path)
         rewritten(path, change)
-        loaded = checkpoint.load(path, weights_of, build)
-        checkpoint.save(folder / "again", loaded)
+        loaded = runs.load_checkpoint(path)
+        runs.save_checkpoint(folder / "again", loaded)
         with np.load(path) as forged, np.load(folder / "again" / runs.CHECKPOINT) as again:
             assert sorted(forged) == sorted(again)
             texts = [json.loads(file["json"].tobytes()) for file in (forged, again)]
@@ -947,14 +955,14 @@ def test_a_kilobyte_that_claims_100_gigabytes(state, tmp_path, capsys):
     grid_size = 4000
     runs.write_config(tmp_path, Settings(grid_size=grid_size))
     claiming(tmp_path / runs.WEIGHTS, grid_size)
-    checkpoint.save(tmp_path, state)
+    runs.save_checkpoint(tmp_path, state)
     shutil.copy(tmp_path / runs.CHECKPOINT, tmp_path / runs.PREVIOUS)
     for name in (runs.CHECKPOINT, runs.PREVIOUS):
         rewritten(tmp_path / name, _set("settings", "grid_size", value=grid_size))
-    assert 4 * train.count_weights(grid_size) > 100e9
+    assert 4 * train.count_weights(Fruit(grid_size)) > 100e9
     for attempt in (
-        lambda: play.load_run(tmp_path),
-        lambda: checkpoint.load_latest(tmp_path, weights_of, build),
+        lambda: runs.load_run(tmp_path),
+        lambda: runs.load_latest(tmp_path),
     ):
         tracemalloc.start()
         began = time.perf_counter()
@@ -975,4 +983,4 @@ def test_metrics_are_not_read(uninterrupted, tmp_path):
     (tmp_path / runs.CONFIG).write_bytes(b"{")
     assert trained("--resume", tmp_path, "--epochs", 60, "--no-images") == 0
     assert outcome(tmp_path) == uninterrupted
-    assert dataclasses.asdict(runs.read_config(tmp_path))["epochs"] == 60
+    assert runs.read_config(tmp_path)[0].epochs == 60

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from minidqn import moments, runs, storage, train
+from minidqn import command, moments, runs, storage
 from minidqn.recipe import q_network
 from tests.test_durability import SMALL, trained
 
@@ -119,7 +119,7 @@ def test_a_run_keeps_its_moments(tmp_path):
     assert trained(*SMALL, "--epochs", 40, "--out", tmp_path) == 0
     expected = {epoch for epoch in range(41) if moments.is_moment(epoch)} - WITHOUT_LEARNING
     assert set(kept(tmp_path)) == expected
-    settings = runs.read_config(tmp_path)
+    settings, _ = runs.read_config(tmp_path)
     first = q_network(5, settings.streams().weights)
     arrays = moments.load(tmp_path, 0, first)
     for name, array in moments.quantized(first.named_weights()).items():
@@ -144,7 +144,7 @@ def test_moments_after_the_checkpoint_are_made_anew(tmp_path, monkeypatch):
 
     with monkeypatch.context() as patched:
         patched.setattr(runs.MetricsWriter, "write", write)
-        patched.setattr(train, "CHECKPOINT_EVERY", 20)
+        patched.setattr(command, "CHECKPOINT_EVERY", 20)
         with pytest.raises(KeyboardInterrupt):
             trained(*SMALL[:-1], "20", "--epochs", 60, "--out", tmp_path / "a")
     assert max(kept(tmp_path / "a")) == 32
@@ -166,8 +166,9 @@ def test_moments_go_with_their_run(tmp_path, capsys):
     assert mine.read_bytes() == b"mine"
     other = tmp_path / "other"
     shutil.copytree(tmp_path / runs.MOMENTS, other / runs.MOMENTS)
-    assert runs.holds_run(other)
+    with pytest.raises(ValueError, match="holds a run already"):
+        runs.require_free(other)
     assert trained(*SMALL, "--epochs", 5, "--out", other) == 2
     assert "holds a run already" in capsys.readouterr().err
     runs.clear(other)
-    assert not runs.holds_run(other)
+    runs.require_free(other)

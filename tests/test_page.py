@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minidqn import moments, page, runs, train
+from minidqn import command, moments, page, runs
 from minidqn.evaluate import q_table
 from minidqn.exact import q_star
 from minidqn.fruit import draw, episode
 from minidqn.qlearning import greedy
-from minidqn.recipe import load_run
+from minidqn.runs import load_run
 from tests.browser import Browser, find
 
 ROOT = Path(__file__).parent.parent
@@ -31,7 +31,7 @@ if os.name == "nt" or os.sep in HOSTILE[0]:  # a slash is no part of a name
 
 
 def trained(*arguments):
-    assert train.main([str(argument) for argument in arguments]) == 0
+    assert command.main([str(argument) for argument in arguments]) == 0
 
 
 def made(*arguments):
@@ -150,7 +150,7 @@ def cell(browser, row, column):
 
 def test_q_values_are_those_of_the_network(browser, folder):
     opened(browser, folder)
-    settings, model = load_run(folder)
+    settings, model, _ = load_run(folder)
     expected = q_table(model)
     assert expected.shape == (8, 10, 8, 3)
     np.testing.assert_allclose(all_values(browser), expected, rtol=0, atol=1e-5)
@@ -160,7 +160,7 @@ def test_q_values_are_those_of_the_network(browser, folder):
 
 def test_layers_are_those_of_the_network(browser, folder):
     opened(browser, folder)
-    _, model = load_run(folder)
+    _, model, _ = load_run(folder)
     rng = np.random.default_rng(3)
     frame = rng.random((1, 10, 10))
     listed = json.dumps(frame.ravel().tolist())
@@ -178,7 +178,7 @@ def test_layers_are_those_of_the_network(browser, folder):
 def test_every_moment(browser, folder):
     """The slider steps through them by key; values are those of the weights kept."""
     opened(browser, folder)
-    settings, model = load_run(folder)
+    settings, model, _ = load_run(folder)
     final = model.get_weights()
     browser.evaluate("byId('moment').focus()")
     browser.key("Home")
@@ -231,7 +231,7 @@ def _require_marked(browser, epoch, expected):
 
 def test_the_learning_curve_is_that_of_the_metrics(browser, folder):
     opened(browser, folder)
-    measured = [r for r in runs.read_metrics(folder) if r.wins is not None]
+    measured = [r for r in runs.read_metrics(folder, 10**6) if r.wins is not None]
     assert browser.evaluate("run.curve") == [[r.epoch, r.wins, r.q_error] for r in measured]
     for kind in ("wins", "error"):
         points = browser.evaluate(f"byId('curve').querySelector('polyline.{kind}').points.length")
@@ -242,7 +242,7 @@ def test_the_learning_curve_is_that_of_the_metrics(browser, folder):
 def test_a_game_is_the_coroutines(browser, folder, place):
     """Frame by frame, played with the button."""
     opened(browser, folder)
-    _, model = load_run(folder)
+    _, model, _ = load_run(folder)
     start(browser, *place)
     ep = episode(10, start=place)
     frame, reward = next(ep)
@@ -267,7 +267,7 @@ def test_other_grids(browser, tmp_path, grid_size):
     trained(*SMALL, "--grid-size", grid_size, "--out", tmp_path)
     assert made(tmp_path) == 0
     opened(browser, tmp_path)
-    _, model = load_run(tmp_path)
+    _, model, _ = load_run(tmp_path)
     expected = q_table(model, grid_size)
     np.testing.assert_allclose(all_values(browser), expected, rtol=0, atol=1e-5)
     start(browser, 1, 2)
@@ -333,7 +333,7 @@ MOVES = {"ArrowLeft": -1, "ArrowDown": 0, "ArrowRight": 1}
 def test_a_person_against_the_network(browser, folder, by):
     """Both scores count: one game that both catch, one that the person misses."""
     opened(browser, folder)
-    _, model = load_run(folder)
+    _, model, _ = load_run(folder)
 
     def press(key):
         if by == "keys":
@@ -405,7 +405,7 @@ def test_scores_are_those_of_the_moment(browser, folder):
 def test_dragging(browser, folder, pointer):
     """The fruit or the basket goes to any legal cell, and the network is asked at once."""
     opened(browser, folder, touch=pointer == "finger")
-    _, model = load_run(folder)
+    _, model, _ = load_run(folder)
     expected = q_table(model)
     move = browser.drag if pointer == "mouse" else browser.swipe
     start(browser, 7, 2)
@@ -635,7 +635,7 @@ def cividis(browser, share):
 def test_feature_maps_are_what_the_layers_make(browser, folder, layer, side, reach):
     """Colours on the canvas, before and after a step."""
     opened(browser, folder)
-    _, model = load_run(folder)
+    _, model, _ = load_run(folder)
     for _ in range(3):
         frame = draw(10, *game(browser))
         output = model.layer_outputs(frame[np.newaxis])[layer][0]
@@ -666,7 +666,7 @@ def test_the_colours_are_those_of_the_pictures(browser, folder):
 def test_maps_of_values(browser, folder):
     """Learned, exact, error: of the game's row, and of one that is chosen."""
     opened(browser, folder)
-    _, model = load_run(folder)
+    _, model, _ = load_run(folder)
     learned, exact = q_table(model).max(axis=-1), q_star().max(axis=-1)
     browser.evaluate("byId('map-row').focus()")
     for row in range(3):
@@ -992,7 +992,7 @@ def test_an_overwritten_run_has_a_page_of_its_own(browser, folder, tmp_path):
     assert not (run / runs.PAGE).exists()
     assert made(run) == 0
     opened(browser, run)
-    _, model = load_run(run)
+    _, model, _ = load_run(run)
     np.testing.assert_allclose(all_values(browser), q_table(model, 5), rtol=0, atol=1e-5)
     assert browser.evaluate("run.moments.map((moment) => moment.epoch)").count(20) == 1
 

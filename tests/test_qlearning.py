@@ -90,7 +90,8 @@ def test_passes_through_the_network(rng, monkeypatch):
 
 def test_a_batch_of_last_frames_only(rng):
     frames = np.zeros((2, 1, 10, 10), np.float32)
-    batch = Batch(frames, np.array([0, 1], np.int8), np.array([1, -1], np.float32), frames)
+    rewards, dones = np.array([1, -1], np.float32), np.ones(2, bool)
+    batch = Batch(frames, np.array([0, 1], np.int8), rewards, frames, dones)
     stranger = Stranger(q_network(10, rng))
     assert learn(stranger, batch) > 0
     assert stranger.calls == [("predict", 2), ("train_on_batch", 2)]
@@ -99,21 +100,21 @@ def test_a_batch_of_last_frames_only(rng):
 @given(st.integers(1, 6), st.floats(0, 0.99), st.integers(0, 2**32 - 1))
 def test_td_targets_one_by_one(count, gamma, seed):
     rng = np.random.default_rng(seed)
-    q_values, next_q_values = rng.standard_normal((2, count, 3))
-    actions, rewards = rng.integers(-1, 2, count), rng.integers(-1, 2, count)
+    q_values, (rewards, next_values) = rng.standard_normal((count, 4)), rng.random((2, count))
+    actions, dones = rng.integers(0, 4, count), rng.random(count) < 0.5
     kept = q_values.copy()
-    targets = td_targets(q_values, actions, rewards, next_q_values, gamma)
+    targets = td_targets(q_values, actions, rewards, next_values, dones, gamma)
     for n in range(count):
-        for action in (-1, 0, 1):
-            expected = q_values[n, action + 1]
+        for action in range(4):
+            expected = q_values[n, action]
             if action == actions[n]:
-                expected = rewards[n] if rewards[n] else gamma * max(next_q_values[n])
-            assert targets[n, action + 1] == pytest.approx(expected)
+                expected = rewards[n] if dones[n] else rewards[n] + gamma * next_values[n]
+            assert targets[n, action] == pytest.approx(expected)
     np.testing.assert_array_equal(q_values, kept)
 
 
 def test_td_targets_ignore_what_follows_the_end():
-    targets = td_targets(np.zeros((1, 3)), [0], [-1], np.full((1, 3), np.nan))
+    targets = td_targets(np.zeros((1, 3)), [1], [-1], [np.nan], [True])
     np.testing.assert_array_equal(targets, [[0, -1, 0]])
 
 
@@ -121,15 +122,16 @@ def test_td_targets_ignore_what_follows_the_end():
     ("change", "words"),
     [
         ({"gamma": 1.0}, "gamma is 1.0"),
-        ({"actions": [0, 2]}, r"actions holds \[2\]"),
+        ({"actions": [0, 3]}, r"actions holds array\(\[0, 3\]\); expected columns below 3"),
         ({"actions": [0]}, "actions has shape"),
-        ({"actions": np.array([0, -128], np.int8)}, r"actions holds \[-128\]"),
-        ({"actions": np.array([0, 2**64 - 1], np.uint64)}, r"actions holds \[1.*; expected"),
+        ({"actions": np.array([0, -128], np.int8)}, "actions holds"),
+        ({"actions": np.array([0, 2**64 - 1], np.uint64)}, "actions holds"),
         ({"rewards": [0, np.nan]}, "rewards holds"),
-        ({"rewards": ["a", "b"]}, "rewards holds"),
+        ({"rewards": ["a", "b"]}, "rewards has dtype"),
         ({"rewards": [[0, 1]]}, "rewards has shape"),
-        ({"q_values": np.zeros((2, 4))}, "q_values has shape"),
-        ({"next_q_values": np.zeros((1, 3))}, "next_q_values has shape"),
+        ({"q_values": np.zeros(2)}, "q_values has shape"),
+        ({"next_values": np.zeros((2, 3))}, "next_values has shape"),
+        ({"dones": [0, 1]}, "dones has dtype int64; expected bools"),
     ],
 )
 def test_td_targets_mistakes(change, words):
@@ -137,14 +139,19 @@ def test_td_targets_mistakes(change, words):
         "q_values": np.zeros((2, 3)),
         "actions": [0, 1],
         "rewards": [0, 1],
-        "next_q_values": np.zeros((2, 3)),
+        "next_values": [0, 0],
+        "dones": [False, True],
     }
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises((TypeError, ValueError), match=words):
         td_targets(**(right | change))
 
 
 def test_greedy_takes_the_leftmost_of_equals():
-    np.testing.assert_array_equal(greedy(np.array([[1, 1, 0], [0, 1, 1], [0, 0, 3]])), [-1, 0, 1])
+    q_values = np.array([[1, 1, 0], [0, 1, 1], [0, 0, 3]])
+    np.testing.assert_array_equal(greedy(q_values), [-1, 0, 1])
+    np.testing.assert_array_equal(greedy(q_values, (7, -3, 4)), [7, -3, 4])
+    with pytest.raises(ValueError, match=r"q_values has shape \(2, 5\); expected \(N, 3\)"):
+        greedy(np.zeros((2, 5)))
 
 
 def test_epsilon_greedy_explores_its_share(rng):
@@ -175,17 +182,17 @@ def test_epsilon_is_checked(rng):
 
 def test_td_targets_of_fractions_of_actions():
     with pytest.raises(TypeError, match="actions has dtype float64"):
-        td_targets(np.zeros((1, 3)), [1.0], [0], np.zeros((1, 3)))
+        td_targets(np.zeros((1, 3)), [1.0], [0], [0], [True])
 
 
 def test_td_targets_of_whole_numbers_are_not_cut():
-    targets = td_targets(np.zeros((1, 3), int), [0], [0], [[0, 0.5, 0]])
+    targets = td_targets(np.zeros((1, 3), int), [1], [0], [0.5], [False])
     np.testing.assert_allclose(targets, [[0, 0.4, 0]])
 
 
 def test_an_empty_batch(rng):
     frames = np.zeros((0, 1, 10, 10), np.float32)
-    nothing = Batch(frames, np.zeros(0, np.int8), np.zeros(0, np.float32), frames)
+    nothing = Batch(frames, np.zeros(0, int), np.zeros(0), frames, np.zeros(0, bool))
     with pytest.raises(ValueError, match="batch is empty"):
         learn(q_network(10, rng), nothing)
 

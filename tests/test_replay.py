@@ -89,6 +89,7 @@ def some_frame(rng, shape):
 
 def require(batch, experiences):
     """The batch is these experiences, in this order."""
+    experiences = [(*e, e[2] != 0)[:5] if len(e) == 4 else e for e in experiences]
     expected = [np.array(column, np.float32) for column in zip(*experiences, strict=True)]
     for got, wanted in zip(vars(batch).values(), expected, strict=True):
         np.testing.assert_array_equal(np.asarray(got), wanted)
@@ -97,7 +98,7 @@ def require(batch, experiences):
 def pixels_of(experiences):
     """How many are kept: those of each S', and of each S that is not the S' before it."""
     kept, before = 0, None
-    for S, _, _, S_prime in experiences:
+    for S, _, _, S_prime, *_ in experiences:
         shared = before is not None and (before.dtype, before.tobytes()) == (S.dtype, S.tobytes())
         kept += sum(np.count_nonzero(frame.any(axis=0)) for frame in [S, S_prime][shared:])
         before = S_prime
@@ -120,7 +121,9 @@ def test_the_memory_is_a_list_that_forgets(capacity, shape, count, seed):
     for number in range(count):
         S = S_prime if rng.random() < 0.7 else some_frame(rng, shape)
         S_prime = some_frame(rng, shape)
-        experience = S, int(rng.integers(-1, 2)), number - 0.5, S_prime
+        experience = S, int(rng.integers(-9, 9)), number // 2, S_prime
+        if rng.random() < 0.5:
+            experience += (bool(rng.random() < 0.3),)
         expected.append(copy.deepcopy(experience))
         del expected[:-capacity]
         for each in {memory, loaded}:
@@ -128,9 +131,9 @@ def test_the_memory_is_a_list_that_forgets(capacity, shape, count, seed):
             places = (each.oldest + np.arange(len(expected))) % capacity
             batches.append((each.take(places), list(expected)))
             require(*batches[-1])
-        arrays = memory.experiences()
-        assert len(arrays["positions"]) == pixels_of(expected)
-        loaded = Memory.of(arrays, capacity, memory.oldest, shape)
+        arrays = memory.arrays()
+        assert len(arrays[1]) == pixels_of(expected)
+        loaded = Memory.of(*arrays, capacity, memory.oldest, shape)
         if rng.random() < 0.2:
             S_prime[...] = 1  # the caller's array, which may be the next S
     for batch, experiences in batches:
@@ -153,7 +156,7 @@ def test_a_frame_is_kept_once(rng):
     memory = Memory(100)
     play(memory, 10, rng)
     assert memory.count == 8
-    assert len(memory.experiences()["positions"]) == 9 * 4
+    assert len(memory.arrays()[1]) == 9 * 4
 
 
 def test_the_same_bytes_of_another_dtype_are_other_numbers():
@@ -196,7 +199,8 @@ def test_batch_types(rng):
         assert frames.dtype == np.asarray(frames).dtype == np.float32
         for name in ("first", "last", "positions", "values"):  # kernels take no other arrays
             assert getattr(frames, name).flags.c_contiguous
-    assert (batch.actions.dtype, batch.rewards.dtype) == (np.int32, np.float32)
+    kinds = batch.actions.dtype, batch.rewards.dtype, batch.dones.dtype
+    assert kinds == (np.int32, np.float32, bool)
     s, a, r, s_prime = next(iter(batch))
     assert (type(a), type(r)) == (int, float)
     assert s.shape == s_prime.shape == (1, 5, 5)
@@ -233,8 +237,10 @@ FRAME = np.zeros((1, 5, 5))
 @pytest.mark.parametrize(
     ("experience", "error", "words"),
     [
-        ((FRAME, 2, 0, FRAME), ValueError, "action is 2"),
+        ((FRAME, 2**31, 0, FRAME), ValueError, "action is 2147483648"),
         ((FRAME, 0.0, 0, FRAME), TypeError, "action is 0.0"),
+        ((FRAME, 0, 0, FRAME, 1), TypeError, "done is 1; expected a bool"),
+        ((FRAME, 0, 0, FRAME, True, 0), TypeError, "expected .S, action"),
         ((FRAME, 0, np.nan, FRAME), ValueError, "reward is nan"),
         ((FRAME, 0, 1e300, FRAME), ValueError, r"reward is 1e\+300"),
         ((FRAME, 0, 1e-60, FRAME), ValueError, "reward is 1e-60"),
@@ -269,3 +275,14 @@ def test_frames_keep_their_shape():
     other = np.zeros((1, 6, 6))
     with pytest.raises(ValueError, match=r"S has shape \(1, 6, 6\)"):
         replay.send((other, 0, 0, other))
+
+
+def test_rewards_on_the_way_end_nothing(rng):
+    """With `done` an experience says itself whether its game has ended; a tiny reward may be 0."""
+    replay = primed(3, 3, rng)
+    replay.send((FRAME, 0, 1, FRAME, False))
+    replay.send((FRAME, 1, 1e-60, FRAME, np.True_))
+    batch = replay.send((FRAME, 2, -1, FRAME))
+    order = np.argsort(batch.actions)
+    np.testing.assert_array_equal(batch.dones[order], [False, True, True])
+    np.testing.assert_array_equal(batch.rewards[order], [1, 0, -1])

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minidqn import cli, play, runs, train
+from minidqn import cli, command, images, page, play, runs, train
 from minidqn.evaluate import q_error, win_rate
 from minidqn.runs import Record, Settings
 
@@ -43,7 +43,7 @@ def process(*arguments, **environment):
 def finished(tmp_path_factory):
     """The folder of a small run."""
     folder = tmp_path_factory.mktemp("runs") / "small"
-    assert run(train.main, *SMALL, "--out", folder) == 0
+    assert run(command.main, *SMALL, "--out", folder) == 0
     return folder
 
 
@@ -70,7 +70,10 @@ def test_records(rng):
     assert [record.epoch for record in records if record.wins is not None] == [3, 6, 7]
     assert [r.wins is None for r in records] == [r.q_error is None for r in records]
     assert records[0].loss == 0 < records[1].loss
-    assert all(record.starts == 15 for record in records)
+    assert {record.starts for record in records} == {None, 15}
+    assert [r.mean_return for r in records if r.wins is not None] == pytest.approx(
+        [2 * r.wins / 15 - 1 for r in records if r.wins is not None]
+    )
     assert all(a.seconds <= b.seconds for a, b in itertools.pairwise(records))
 
 
@@ -93,13 +96,14 @@ def test_what_a_run_leaves(finished):
     assert config["settings"]["grid_size"] == 5
     assert config["settings"]["learning_rate"] == 0.001
     assert set(config["versions"]) == {"python", "numpy", "numba", "minidqn"}
+    assert config["error"] is None
     text = (finished / "metrics.csv").read_text()
-    assert text.startswith("epoch,steps,updates,loss,wins,starts,q_error,seconds\n")
+    assert text.startswith("epoch,steps,updates,loss,return,wins,starts,q_error,seconds\n")
     rows = list(csv.DictReader(text.splitlines()))
     assert [int(row["epoch"]) for row in rows] == list(range(1, 31))
     evaluated = [int(row["epoch"]) for row in rows if row["wins"]]
     assert evaluated == [10, 20, 30] == [int(row["epoch"]) for row in rows if row["q_error"]]
-    settings, model = play.load_run(finished)
+    settings, model, _ = runs.load_run(finished)
     assert win_rate(model, 5) == int(rows[-1]["wins"]) / 15
     assert q_error(model, 5, settings.gamma) == float(rows[-1]["q_error"])
 
@@ -135,7 +139,7 @@ def test_watch_on_a_pipe(finished, capsys):
 def test_watch_on_a_terminal(finished, monkeypatch):
     """Each frame is drawn over the last: the cursor goes up by a frame and its title."""
     monkeypatch.setattr("time.sleep", lambda seconds: None)
-    settings, model = play.load_run(finished)
+    settings, model, _ = runs.load_run(finished)
     games = train.play_test_games(model, settings, 2)
     stream = Stream(True)
     play.watch(games, stream)
@@ -146,7 +150,7 @@ def test_watch_on_a_terminal(finished, monkeypatch):
 def test_watch_where_blocks_cannot_be_printed(finished):
     stream = Stream(False)
     stream.encoding = "ascii"
-    settings, model = play.load_run(finished)
+    settings, model, _ = runs.load_run(finished)
     play.watch(train.play_test_games(model, settings, 1), stream)
     assert stream.text.isascii()
     assert "##" in stream.text
@@ -189,7 +193,7 @@ def test_engines_learn_the_same_to_rounding(engines, finished, tmp_path, monkeyp
     for engine in engines:
         if engine == engines[-1]:
             where += ["--epochs", "30"]
-        assert run(train.main, *where, "--no-images", "--engine", engine) == 0
+        assert run(command.main, *where, "--no-images", "--engine", engine) == 0
         assert set(used) == {engine}
         used.clear()
         where = ["--resume", tmp_path]
@@ -200,26 +204,31 @@ def test_engines_learn_the_same_to_rounding(engines, finished, tmp_path, monkeyp
 def test_numpy_goes_on_to_the_bit(tmp_path):
     numpy = ["--engine", "numpy", "--no-images", "--epochs"]
     for name, epochs in (("a", 14), ("b", 9)):
-        assert run(train.main, *SMALL, *numpy, epochs, "--out", tmp_path / name) == 0
-    assert run(train.main, *numpy, 14, "--resume", tmp_path / "b") == 0
+        assert run(command.main, *SMALL, *numpy, epochs, "--out", tmp_path / name) == 0
+    assert run(command.main, *numpy, 14, "--resume", tmp_path / "b") == 0
     one, other = ((tmp_path / name / "weights.npz").read_bytes() for name in "ab")
     assert one == other
 
 
 def test_another_seed_gives_other_bytes(finished, tmp_path):
-    assert run(train.main, *SMALL, "--out", tmp_path / "b", "--seed", 1, "--no-images") == 0
+    assert run(command.main, *SMALL, "--out", tmp_path / "b", "--seed", 1, "--no-images") == 0
     assert (tmp_path / "b/weights.npz").read_bytes() != (finished / "weights.npz").read_bytes()
 
 
 def test_overwrite(tmp_path, capsys):
-    assert run(train.main, *SMALL, "--out", tmp_path) == 0
+    assert run(command.main, *SMALL, "--out", tmp_path) == 0
     (tmp_path / "notes.txt").write_text("mine")
     before = (tmp_path / "weights.npz").read_bytes()
-    assert run(train.main, *SMALL, "--out", tmp_path, "--seed", 1) == 2
+    assert run(command.main, *SMALL, "--out", tmp_path, "--seed", 1) == 2
     assert "--overwrite" in capsys.readouterr().err
-    assert (tmp_path / "weights.npz").read_bytes() == before
-    options = ["--seed", 1, "--no-images", "--overwrite"]
-    assert run(train.main, *SMALL, "--out", tmp_path, *options) == 0
+    options = [*SMALL, "--out", tmp_path, "--seed", 1, "--no-images", "--overwrite"]
+    (tmp_path / "curve.png").unlink()
+    (tmp_path / "curve.png").mkdir()
+    assert run(command.main, *options) == 2
+    assert "curve.png is a folder there" in capsys.readouterr().err
+    assert (tmp_path / "weights.npz").read_bytes() == before  # nothing is half removed
+    (tmp_path / "curve.png").rmdir()
+    assert run(command.main, *options) == 0
     assert (tmp_path / "weights.npz").read_bytes() != before
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "checkpoint.npz", "checkpoint.prev.npz", "config.json", "images", "metrics.csv",
@@ -228,20 +237,41 @@ def test_overwrite(tmp_path, capsys):
     assert list((tmp_path / "images").iterdir()) == []
 
 
-def test_a_folder_of_other_pictures_is_left_alone(tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        *((name, "holds a run already") for name in ("images/000.png", "curve.png", "game.gif")),
+        ("thesis.txt", "holds other files; expected a new folder"),
+    ],
+)
+def test_a_folder_of_other_files_is_left_alone(name, words, tmp_path, capsys):
     """What a run would replace counts as a run."""
-    for name in ("images/000.png", "curve.png", "wins.png", "features.png", "game.gif"):
-        folder = tmp_path / name.replace("/", "-")
-        (folder / name).parent.mkdir(parents=True)
-        (folder / name).write_bytes(b"mine")
-        assert run(train.main, *SMALL, "--out", folder) == 2
-        assert "holds a run already" in capsys.readouterr().err
-        assert (folder / name).read_bytes() == b"mine"
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_bytes(b"mine")
+    assert run(command.main, *SMALL, "--out", tmp_path) == 2
+    assert words in capsys.readouterr().err
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [Path(name).name]
+
+
+@pytest.mark.skipif(not hasattr(os, "symlink") or os.name == "nt", reason="no links here")
+@pytest.mark.parametrize("name", ["images", "moments"])
+def test_links_out_of_a_run_are_refused(name, tmp_path, capsys):
+    """The numbered files in another folder are not removed or replaced."""
+    other = tmp_path / "other"
+    other.mkdir()
+    for file in ("000.png", "000001.npz"):
+        (other / file).write_bytes(b"mine")
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / name).symlink_to(other)
+    assert run(command.main, *SMALL, "--out", folder, "--overwrite") == 2
+    assert f"{name} is a link; expected a folder" in capsys.readouterr().err
+    assert sorted(path.read_bytes() for path in other.iterdir()) == [b"mine", b"mine"]
 
 
 def test_images_that_are_no_folder(tmp_path, capsys):
     (tmp_path / "images").write_text("")
-    assert run(train.main, *SMALL, "--out", tmp_path) == 2
+    assert run(command.main, *SMALL, "--out", tmp_path) == 2
     assert "cannot be written to" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["images"]
 
@@ -259,10 +289,9 @@ def test_settings_reach_the_loop(monkeypatch):
 
         monkeypatch.setattr(module, name, watched)
 
-    spy("episode", train, lambda a, o: a[0])
     spy("epsilon_greedy", train, lambda a, o: a[2])
     spy("experience_replay", train, lambda a, o: a[:2])
-    spy("learn", train, lambda a, o: a[2])
+    spy("learn", train, lambda a, o: a[2:])
     spy("q_error", train, lambda a, o: a[1:])
     spy("wins", train, lambda a, o: a[1])
     settings = Settings(
@@ -270,10 +299,9 @@ def test_settings_reach_the_loop(monkeypatch):
     )
     list(train.training(train.q_network(6), settings, settings.streams()))
     assert seen == {
-        "episode": 6,
         "epsilon_greedy": 0.55,
         "experience_replay": (9, 17),
-        "learn": 0.66,
+        "learn": (0.66, (-1, 0, 1)),
         "q_error": (6, 0.66),
         "wins": 6,
     }
@@ -298,21 +326,29 @@ def test_the_loss_is_the_epoch_s_sum(monkeypatch):
 def test_flags_reach_the_settings(tmp_path):
     flags = {
         "grid_size": 6, "epochs": 2, "batch_size": 3, "epsilon": 0.4, "gamma": 0.5,
-        "learning_rate": 0.25, "capacity": 7, "seed": 8, "eval_every": 9,
+        "learning_rate": 0.25, "capacity": 7, "seed": 8, "eval_every": 9, "filters": (4, 5, 6),
+        "kernel_size": 2, "units": 7, "game": "snake",
     }  # fmt: skip
-    words = [
-        word for name, value in flags.items() for word in (f"--{name.replace('_', '-')}", value)
-    ]
-    assert run(train.main, *words, "--out", tmp_path, "--no-images") == 0
-    assert runs.read_config(tmp_path) == Settings(**flags)
-    model = train._begin(train._parser(), flags, "auto").model
+    words = []
+    for name, value in flags.items():
+        words += [f"--{name.replace('_', '-')}", *(value if isinstance(value, tuple) else [value])]
+    assert run(command.main, *words, "--out", tmp_path, "--no-images") == 0
+    settings, model, game = runs.load_run(tmp_path)
+    assert settings == Settings(**flags)
+    assert game.name == "snake"
+    assert [weight.shape for weight in model.get_weights()[::2]] == [
+        (2, 2, 3, 4), (2, 2, 4, 5), (2, 2, 5, 6), (3 * 3 * 6, 7), (7, 4)
+    ]  # fmt: skip
     assert model.optimizer.learning_rate == 0.25
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--grid-size", "4"], "--grid-size is 4; expected at least 5: two 3x3 valid convolutions"),
+        (
+            ["--grid-size", "4"],
+            "--grid-size is 4; expected at least 5: 2 convolutions of 3 x 3 need it",
+        ),
         (["--grid-size", "ten"], "--grid-size: invalid int value: 'ten'"),
         (["--epsilon", "1.01"], r"--epsilon is 1.01; expected a number in \[0, 1\]"),
         (["--epsilon", "nan"], "--epsilon is nan"),
@@ -329,14 +365,18 @@ def test_flags_reach_the_settings(tmp_path):
         (["--learning-rate", "1e39"], "--learning-rate is 1e.39; expected one that float32 holds"),
         (["--engine", "gpu"], "--engine: invalid choice: 'gpu'"),
         (["--threads", "1"], "unrecognized arguments: --threads 1"),
-        (["--grid-size", "10000000000"], "--grid-size 10000000000 and .* do not fit into memory"),
-        (["--capacity", "1000000000000000"], "--capacity 1000000000000000 do not fit"),
+        (["--grid-size", "10000000000"], "a network for frames of .*10000000000.* do not fit"),
+        (["--capacity", "1000000000000000"], "--capacity 1000000000000000 and .* do not fit"),
+        (["--game", "chess"], "--game is chess; expected fruit, snake, gym:ID, or a file"),
+        (["--filters", "16", "0"], "--filters is 0; expected at least 1"),
+        (["--units", "0"], "--units is 0"),
+        (["--filters", *["2"] * 5], "--grid-size is 10; expected at least 11: 5 convolutions"),
         (["--out", ""], "argument --out: it is empty"),
         (["--out", "~nosuchuser/x"], "argument --out: ~nosuchuser/x: "),
     ],
 )
 def test_bad_settings(arguments, words, tmp_path, capsys):
-    assert run(train.main, "--out", tmp_path / "x", *arguments) == 2
+    assert run(command.main, "--out", tmp_path / "x", *arguments) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert re.fullmatch(rf"python -m minidqn\.train: error: .*{words}.*\n", err)
@@ -345,9 +385,9 @@ def test_bad_settings(arguments, words, tmp_path, capsys):
 
 def test_out_that_cannot_be_written(tmp_path, capsys):
     (tmp_path / "file").write_text("")
-    assert run(train.main, "--out", tmp_path / "file" / "run") == 2
+    assert run(command.main, "--out", tmp_path / "file" / "run") == 2
     assert re.fullmatch(r".*error: --out .*cannot be written to: .*\n", capsys.readouterr().err)
-    assert run(train.main, "--out", tmp_path / "file") == 2
+    assert run(command.main, "--out", tmp_path / "file") == 2
     assert capsys.readouterr().err.count("\n") == 1
     assert (tmp_path / "file").read_text() == ""
 
@@ -357,7 +397,7 @@ def test_a_disk_that_fails_during_the_run(tmp_path, capsys, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(runs.MetricsWriter, "write", fail)
-    assert run(train.main, *SMALL, "--out", tmp_path) == 1
+    assert run(command.main, *SMALL, "--out", tmp_path) == 1
     assert re.fullmatch(".*error: .*No space left on device\n", capsys.readouterr().err)
 
 
@@ -434,12 +474,12 @@ def test_play_mistakes(finished, tmp_path, capsys):
 
 
 def test_help_names_every_flag_with_its_default(capsys):
-    assert run(train.main, "--help") == 0
+    assert run(command.main, "--help") == 0
     text = " ".join(capsys.readouterr().out.split())
     for flag, default in (
         ("grid-size", 10), ("epochs", 500), ("batch-size", 128), ("epsilon", 0.8), ("gamma", 0.8),
         ("learning-rate", 0.001), ("capacity", 100000), ("seed", 0), ("eval-every", 10),
-        ("out", "runs.fruit"), ("engine", "auto"),
+        ("out", "runs.GAME"), ("engine", "auto"), ("units", 100), ("game", "fruit"),
     ):  # fmt: skip
         assert re.search(rf"--{flag} \S+ [^(]+\(default: {default}\)", text), flag
     assert "--no-images" in text
@@ -464,7 +504,8 @@ class Stream:
 
 
 def record(epoch, wins=None):
-    return Record(epoch, 8 * epoch, 8 * epoch, 0.01671, wins, 80, None, epoch / 100)
+    measures = (None,) * 4 if wins is None else (0.5, wins, 80, 0.1)
+    return Record(epoch, 8 * epoch, 8 * epoch, 0.01671, *measures, epoch / 100)
 
 
 def test_progress_on_a_pipe():
@@ -491,7 +532,7 @@ def test_progress_on_a_terminal(columns, monkeypatch):
     assert max(len(line.rstrip("\n")) for line in lines) <= columns - 1
     for line, after in itertools.pairwise(lines):  # nothing of a longer line is left
         assert len(line.rstrip()) <= len(after.rstrip("\n"))
-    assert lines[0].startswith("epoch 1/250  loss 0.016710  wins -")
+    assert lines[0].startswith("epoch 1/250  loss 0.016710  return -")
     assert lines[-1].startswith("epoch 250/250  loss 0.016710  wins")
     assert lines[-1].endswith("\n")
     if columns == 80:  # the whole line fits a common terminal
@@ -531,6 +572,34 @@ def test_an_output_that_cannot_be_written():
     assert result.stderr == b"error: [Errno 28] No space left on device\n"
 
 
+@pytest.mark.skipif(os.name == "nt", reason="folders have other names there")
+def test_a_name_that_the_terminal_cannot_spell(tmp_path):
+    """It is escaped; a run that has ended is not lost for that."""
+    folder = tmp_path / "früchte"
+    arguments = ["-m", "minidqn.train", *SMALL, "--no-images", "--out", folder]
+    result = process(*arguments, PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "fr\\xfcchte" in result.stdout
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no full device")
+def test_an_announcement_that_cannot_be_written(tmp_path):
+    """Nor is it missed."""
+    command = [
+        sys.executable,
+        "-m",
+        "minidqn.train",
+        *SMALL,
+        "--no-images",
+        "--out",
+        tmp_path / "a",
+    ]
+    env = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    with open("/dev/full", "w") as full:
+        result = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=full, env=env)
+    assert result.returncode == 0
+
+
 def test_ctrl_c_is_one_line():
     code = "from minidqn import cli\ndef main(): raise KeyboardInterrupt\ncli.run(main)"
     result = process("-c", code)
@@ -552,6 +621,103 @@ def test_streams_are_independent_and_fixed():
 
 def test_the_way_to_go_on_names_the_engine():
     """With another engine a run goes on to other bytes."""
-    session = train._Session(Path("a run"), None, None, 50, True, None, "numpy")
-    assert session.hint("train") == "train --resume 'a run' --engine numpy"
-    assert session._replace(engine="auto").hint("train") == "train --resume 'a run'"
+    session = command._Session(Path("a run"), None, None, {"engine": "numpy"}, None)
+    assert session.hint("train", Settings()) == "train --resume 'a run' --engine numpy"
+    own = session._replace(given={}).hint("train", Settings(game="my game.py:game"))
+    assert own == "train --resume 'a run' --game 'my game.py:game'"
+
+
+# Games of one's own
+
+GAME = """
+import numpy as np
+from minidqn.games import Game
+
+def walk(rng=None):
+    row, coins = 0, {1, 3}
+    for step in range(8):
+        frame = np.zeros((2, 5, 5))
+        frame[0, row, 2] = 1
+        frame[1, sorted(coins), 2] = 1
+        action = yield frame, FOUND if row in coins else 0, row == 4, step == 7
+        coins.discard(row)
+        row = min(max(row + (action == 10) - (action == 20), 0), 4)
+
+game = Game(walk, actions=[10, 20, 30], shape=(2, 5, 5))
+"""
+OWN = ["--epochs", 6, "--batch-size", 4, "--filters", 4, "--units", 8, "--eval-every", 3]
+
+
+@pytest.fixture
+def own(tmp_path):
+    """A file with a game, and the flags of a short run of it."""
+    path = tmp_path / "my game.py"
+    path.write_text(GAME.replace("FOUND", "1"))
+    return path, ["--game", f"{path}:game", *OWN, "--out", tmp_path / "run"]
+
+
+def test_a_game_in_a_file(own, tmp_path, capsys):
+    """Trained, drawn, played; and its code only runs where the command line names it."""
+    path, flags = own
+    folder = tmp_path / "run"
+    assert run(command.main, *flags) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"mean return -?\d\.\d\d, of random play \d\.\d\d, in", said)
+    assert {"curve.png", "features.png", "filters.png", "game.gif"} < set(os.listdir(folder))
+    assert not {"wins.png", "values.png"} & set(os.listdir(folder))
+    rows = list(csv.DictReader((folder / "metrics.csv").read_text().splitlines()))
+    assert [row["epoch"] for row in rows if row["return"]] == ["3", "6"]
+    assert {row["wins"] + row["starts"] + row["q_error"] for row in rows} == {""}
+    path.write_text("import sys; sys.exit('must not run')")
+    for main, words in (
+        (play.main, [folder]), (images.main, [folder]), (page.main, [folder]),
+        (command.main, ["--resume", folder, "--epochs", 8]),
+    ):  # fmt: skip
+        assert run(main, *words) == 2
+        assert f"--game {path}:game" in capsys.readouterr().err
+    path.write_text(GAME.replace("FOUND", "1"))
+    game = ["--game", f"{path}:game"]
+    assert run(play.main, folder, *game, "--games", 3, "--watch") == 0
+    assert "mean return of 3 games: " in capsys.readouterr().out
+    assert run(images.main, folder, *game) == 0
+    assert run(page.main, folder, *game) == 2
+    assert "the page draws fruit only" in capsys.readouterr().err
+
+
+def test_a_game_in_a_file_goes_on(own, tmp_path, capsys):
+    """To the same bytes as in one go."""
+    path, flags = own
+    assert run(command.main, *flags, "--no-images") == 0
+    game = ["--game", f"{path}:game", "--no-images"]
+    assert run(command.main, "--resume", tmp_path / "run", *game, "--epochs", 12) == 0
+    again = tmp_path / "again"
+    assert run(command.main, *flags, "--no-images", "--epochs", 12, "--out", again) == 0
+    for name in ("weights.npz", "checkpoint.npz"):
+        if name == "weights.npz":
+            assert (again / name).read_bytes() == (tmp_path / "run" / name).read_bytes()
+    assert run(command.main, "--resume", tmp_path / "run", "--game", "snake") == 2
+    assert f"--game {path}:game" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "status", "words"),
+    [
+        (GAME.replace("FOUND", "1").replace("np.zeros", "np.zero"), 1, "has no attribute 'zero'"),
+        (GAME.replace("FOUND", "np.nan"), 1, "walk, step 2: its reward is nan"),
+        ("import nothing_of_this_name", 2, "ModuleNotFoundError in line 1: No module"),
+        ("game = 3", 2, "expected 'game' to be a Game there"),
+        ("def game(:", 2, "SyntaxError: "),
+    ],
+)
+def test_games_that_go_wrong(text, status, words, own, capsys):
+    """A line that says where; the training's own mistakes keep the last checkpoint."""
+    path, flags = own
+    path.write_text(text)
+    if "np.zero(" in text:  # the user's own bug: Python's traceback shows where
+        with pytest.raises(AttributeError, match=words):
+            run(command.main, *flags)
+        return
+    assert run(command.main, *flags) == status
+    err = capsys.readouterr().err
+    assert words in err
+    assert err.count("\n") == 1

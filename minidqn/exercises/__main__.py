@@ -4,7 +4,7 @@ import argparse
 import shlex
 from pathlib import Path
 
-from minidqn import cli, runs
+from minidqn import cli
 from minidqn.exercises.checking import check
 from minidqn.exercises.course import copy_blanks, exercises
 from minidqn.exercises.report import report
@@ -27,13 +27,13 @@ def _parser():
     parser = cli.Parser(prog=COMMAND, description="The exercises of the course.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="start|check|list")
     start = commands.add_parser("start", help="copy the blanks into a folder of your own")
-    start.add_argument("folder", type=runs.as_folder, metavar="FOLDER", help="made if missing")
+    start.add_argument("folder", type=cli.as_folder, metavar="FOLDER", help="made if missing")
     checks = commands.add_parser("check", help="say what is right, and what is not")
     checks.add_argument(
         "numbers", type=_number, nargs="+", metavar="N", help="numbers of exercises, or all"
     )
     checks.add_argument(
-        "--folder", type=runs.as_folder, default=Path(), metavar="FOLDER",
+        "--folder", type=cli.as_folder, default=Path(), metavar="FOLDER",
         help="where your answers are (default: here)",
     )  # fmt: skip
     commands.add_parser("list", help="what there is to write")

@@ -230,7 +230,8 @@ def _experiences():
 
 
 def _td_targets(q_values, actions, rewards, next_q_values, gamma):
-    return (qlearning.td_targets(q_values, actions, rewards, next_q_values, gamma),)
+    next_values, chosen = next_q_values.max(axis=1), qlearning.columns(actions)
+    return (qlearning.td_targets(q_values, chosen, rewards, next_values, rewards != 0, gamma),)
 
 
 def _memories():

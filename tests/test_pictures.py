@@ -1,19 +1,36 @@
-"""Figures of a run: right sizes, the same bytes, nothing half-written; and the command."""
+"""Pictures of a run: right pixels and sizes, the same bytes, nothing half-written; the command."""
 
+import os
 import re
 import shutil
+import subprocess
+import sys
+import tracemalloc
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.image import imread
+from PIL import Image
 
-from minidqn import charts, images, runs, train
-from minidqn.charts import save_curve, save_feature_maps, save_filters, save_values, save_wins
+from minidqn import command, images, pictures, runs, train
 from minidqn.evaluate import q_table, wins
 from minidqn.exact import q_star
-from minidqn.fruit import draw
+from minidqn.fruit import Fruit, draw
+from minidqn.pictures import (
+    BACKGROUND,
+    CHANNELS,
+    SIDE,
+    frame_pixels,
+    save_curve,
+    save_feature_maps,
+    save_filters,
+    save_gif,
+    save_img,
+    save_values,
+    save_wins,
+)  # fmt: skip
 from minidqn.runs import MetricsWriter, Record, Settings, read_metrics
 from tests.test_train import SMALL, run
 
@@ -21,16 +38,21 @@ SIZES = {
     "curve.png": (340, 1100, 4), "wins.png": (620, 760, 4), "values.png": (980, 1000, 4),
     "filters.png": (960, 820, 4), "features.png": (520, 1050, 4),
 }  # fmt: skip
-CURVE = [Record(e, 8 * e, 0, 1 / e, e if e % 10 == 0 else None, 80, 0.5, 1.0) for e in range(1, 31)]
+UNMEASURED = (None,) * 4
+CURVE = [
+    Record(e, 8 * e, 0, 1 / e, *((0.1, e, 80, 0.5) if e % 10 == 0 else UNMEASURED), 1.0)
+    for e in range(1, 31)
+]
 WON = np.arange(15).reshape(5, 3) % 4 > 0
 KERNEL = np.linspace(-0.5, 0.5, 9 * 16).reshape(3, 3, 1, 16)
 MAPS = [("conv2d", np.ones((3, 3, 16))), ("conv2d_1", np.zeros((1, 1, 16)))]
+FRAME = frame_pixels(draw(5, 1, 3, 1))
 FIGURES = {
     "curve.png": lambda path: save_curve(path, CURVE),
     "wins.png": lambda path: save_wins(path, WON),
     "values.png": lambda path: save_values(path, 0.9 * q_star(5), q_star(5)),
     "filters.png": lambda path: save_filters(path, KERNEL),
-    "features.png": lambda path: save_feature_maps(path, draw(5, 1, 3, 1), MAPS),
+    "features.png": lambda path: save_feature_maps(path, FRAME, MAPS),
 }
 
 
@@ -38,7 +60,7 @@ FIGURES = {
 def finished(tmp_path_factory):
     """The folder of a small run without pictures."""
     folder = tmp_path_factory.mktemp("runs") / "small"
-    assert run(train.main, *SMALL, "--out", folder, "--no-images") == 0
+    assert run(command.main, *SMALL, "--out", folder, "--no-images") == 0
     return folder
 
 
@@ -72,15 +94,16 @@ def test_a_failure_leaves_the_old_file(name, tmp_path, monkeypatch):
 @pytest.mark.parametrize("grid_size", [5, 6, 10, 15])
 def test_every_grid_size(grid_size, tmp_path):
     model = train.q_network(grid_size, np.random.default_rng(0))
-    written = charts.save_charts(tmp_path, model, Settings(grid_size=grid_size), CURVE)
+    options, frame = Settings(grid_size=grid_size), draw(grid_size, 0, 0, 1)
+    written = pictures.save_charts(tmp_path, model, Fruit(grid_size), options, CURVE, frame)
     assert {path.name: imread(path).shape for path in written} == SIZES
 
 
 def test_save_charts_draws_this_run(tmp_path):
     """Each figure is of this network, these settings and these records."""
     model, options = train.q_network(6, np.random.default_rng(0)), Settings(grid_size=6, gamma=0.5)
-    charts.save_charts(tmp_path, model, options, CURVE)
-    frame = draw(6, 2, 4, 2)
+    frame, game = draw(6, 2, 4, 2), Fruit(6)
+    pictures.save_charts(tmp_path, model, game, options, CURVE, frame)
     maps = model.layer_outputs(frame[np.newaxis])
     kernel, *_ = model.get_weights()
     again = tmp_path / "again"
@@ -90,7 +113,7 @@ def test_save_charts_draws_this_run(tmp_path):
     save_values(again / "values.png", q_table(model, 6), q_star(6, 0.5))
     save_filters(again / "filters.png", kernel)
     both = [(name, maps[name][0]) for name in ("conv2d", "conv2d_1")]
-    save_feature_maps(again / "features.png", frame, both)
+    save_feature_maps(again / "features.png", frame_pixels(game.picture(frame)), both)
     for name in SIZES:
         assert (again / name).read_bytes() == (tmp_path / name).read_bytes(), name
 
@@ -101,7 +124,7 @@ def test_nothing_but_zeros(tmp_path):
     pixels = imread(tmp_path / "filters.png")[..., :3]
     for row, column in ((95, 60), (825, 790)):
         assert 0.4 < pixels[row, column].mean() < 0.6
-    save_feature_maps(tmp_path / "features.png", draw(5, 1, 3, 1), [("a", np.zeros((3, 3, 16)))])
+    save_feature_maps(tmp_path / "features.png", FRAME, [("a", np.zeros((3, 3, 16)))])
     pixels = imread(tmp_path / "features.png")[..., :3]
     for row, column in ((100, 345), (365, 610)):
         assert pixels[row, column].mean() < 0.2
@@ -117,12 +140,12 @@ def test_save_curve(tmp_path, epochs):
 
 @pytest.mark.parametrize(
     "change",
-    [{"starts": 0, "wins": 0}, {"wins": 2**53 - 1}, {"loss": 1e308}, {"loss": 5e-324},
-     {"q_error": 1e308}, {"q_error": float("inf")}],
+    [{"wins": 2**53 - 1}, {"loss": 1e308}, {"loss": 5e-324}, {"q_error": 1e308},
+     {"q_error": float("inf")}, {"wins": None, "starts": None, "mean_return": -1e308}],
 )  # fmt: skip
 def test_a_curve_of_strange_numbers(change, tmp_path):
     """What metrics.csv may hold is drawn, without a warning."""
-    records = [*CURVE[:20], Record(21, 0, 0, 0.5, 5, 80, 0.5, 1.0)._replace(**change)]
+    records = [*CURVE[:20], Record(21, 0, 0, 0.5, 0.1, 5, 80, 0.5, 1.0)._replace(**change)]
     save_curve(tmp_path / "curve.png", records)
     save_curve(tmp_path / "curve.png", [records[-1]._replace(epoch=1)])
     assert imread(tmp_path / "curve.png").shape == SIZES["curve.png"]
@@ -170,10 +193,10 @@ def test_values_without_bounds(number, tmp_path):
     learned[:, 2] = number
     save_values(tmp_path / "values.png", learned, q)
     save_values(tmp_path / "values.png", np.full_like(q, number), q)
-    save_feature_maps(tmp_path / "features.png", draw(5, 0, 0, 1), [("a", learned[..., 0])])
+    save_feature_maps(tmp_path / "features.png", FRAME, [("a", learned[..., 0])])
 
 
-@pytest.mark.parametrize("shape", [(1, 1, 1, 1), (5, 3, 1, 10), (2, 4, 1, 64), (8, 8, 1, 4)])
+@pytest.mark.parametrize("shape", [(1, 1, 1, 1), (5, 3, 1, 10), (2, 4, 4, 16), (8, 8, 3, 4)])
 @pytest.mark.parametrize("scale", [0, 1e-30, 1, 1e30])
 def test_filters_of_any_shape(shape, scale, tmp_path):
     kernel = scale * np.random.default_rng(0).standard_normal(shape)
@@ -194,12 +217,10 @@ def test_filters_of_any_shape(shape, scale, tmp_path):
         (save_values, [q_star(5), q_star(5), 3], "row is 3; expected at most 2"),
         (save_values, [q_star(5), q_star(5), -1], "row is -1; expected at least 0"),
         (save_filters, [KERNEL[:, :, 0]], "kernel has shape"),
-        (save_filters, [np.ones((3, 3, 2, 16))], r"expected \(kh, kw, 1, F\)"),
         (save_filters, [KERNEL[..., :0]], "kernel has shape"),
         (save_filters, [KERNEL * np.nan], "kernel holds NaN"),
-        (save_feature_maps, [np.ones((5, 5)), MAPS], "frame has shape"),
-        (save_feature_maps, [np.ones((1, 5, 5)), []], "maps is empty"),
-        (save_feature_maps, [np.ones((1, 5, 5)), [("a", np.ones((3, 3)))]], "maps of a has shape"),
+        (save_feature_maps, [FRAME, []], "maps is empty"),
+        (save_feature_maps, [FRAME, [("a", np.ones((3, 3)))]], "maps of a has shape"),
     ],
 )
 def test_what_is_no_figure(save, arguments, words, tmp_path):
@@ -220,7 +241,7 @@ def test_the_command(copied, tmp_path, capsys):
 
 
 def test_the_command_draws_what_the_training_drew(tmp_path):
-    assert run(train.main, *SMALL, "--out", tmp_path / "run") == 0
+    assert run(command.main, *SMALL, "--out", tmp_path / "run") == 0
     assert run(images.main, tmp_path / "run", "--out", tmp_path / "again") == 0
     for name in runs.CHARTS:
         drawn = (tmp_path / "again" / name).read_bytes()
@@ -289,33 +310,32 @@ def test_weights_that_explode_are_drawn(tmp_path):
     model = train.q_network(5, np.random.default_rng(0))
     model.set_weights([weight * 1e30 for weight in model.get_weights()])
     with np.errstate(over="ignore", invalid="ignore"):
-        charts.save_charts(tmp_path, model, settings, CURVE)
+        pictures.save_charts(tmp_path, model, Fruit(5), settings, CURVE, draw(5, 0, 0, 1))
     assert len(list(tmp_path.iterdir())) == len(runs.CHARTS)
 
 
 def test_clear_removes_the_figures(tmp_path):
     for name in runs.CHARTS:
         (tmp_path / name).write_bytes(b"")
-        assert runs.holds_run(tmp_path)
+        with pytest.raises(ValueError, match="holds a run already"):
+            runs.require_free(tmp_path)
         runs.clear(tmp_path)
         assert list(tmp_path.iterdir()) == []
 
 
 counts = st.integers(0, 2**53 - 1)
-floats = st.floats(0, allow_infinity=False)
+floats = st.floats(0, 1e299)
 
 
 @st.composite
 def records(draw):
     """Records of epochs 1 to E, some of them not measured."""
-    measured = st.tuples(counts, floats) | st.just((None, None))
+    earned = st.floats(-1e300, 1e300)
+    measured = st.just(UNMEASURED) | st.tuples(earned, *[st.none()] * 3)
+    measured |= st.tuples(earned, counts, counts, floats)
     return [
-        Record(
-            epoch, draw(counts), draw(counts), draw(floats), wins, draw(counts), q_error, seconds
-        )
-        for epoch, ((wins, q_error), seconds) in enumerate(
-            draw(st.lists(st.tuples(measured, st.floats(0, 1e9)), max_size=5)), start=1
-        )
+        Record(epoch, draw(counts), draw(counts), draw(floats), *draw(measured), seconds)
+        for epoch, seconds in enumerate(draw(st.lists(st.floats(0, 1e9), max_size=5)), start=1)
     ]
 
 
@@ -326,11 +346,11 @@ def test_metrics_are_read_as_they_were_written(tmp_path_factory, written):
         for record in written[2:]:
             metrics.write(record)
     rounded = [record._replace(seconds=float(f"{record.seconds:.3f}")) for record in written]
-    assert read_metrics(folder) == rounded
+    assert read_metrics(folder, len(written)) == rounded
 
 
-HEADER = b"epoch,steps,updates,loss,wins,starts,q_error,seconds\n"
-LINES = b"1,8,0,0.0,,80,,0.001\n2,16,7,1e-05,79,80,0.5,0.002\n"
+HEADER = b"epoch,steps,updates,loss,return,wins,starts,q_error,seconds\n"
+LINES = b"1,8,0,0.0,,,,,0.001\n2,16,7,1e-05,-0.2,79,80,0.5,0.002\n"
 
 
 @given(st.binary(max_size=60), st.integers(0, len(HEADER + LINES)), st.integers(0, 20))
@@ -340,7 +360,7 @@ def test_any_bytes_give_records_or_one_line(tmp_path_factory, put, place, less):
     data = (HEADER + LINES)[:place] + put + (HEADER + LINES)[place + less :]
     (folder / "metrics.csv").write_bytes(data)
     try:
-        read, words = read_metrics(folder), None
+        read, words = read_metrics(folder, 9), None
     except ValueError as error:
         read, words = [], str(error)
     for record in read:
@@ -356,31 +376,193 @@ def test_any_bytes_give_records_or_one_line(tmp_path_factory, put, place, less):
     [
         (b"", "its first line is not epoch,"),
         (HEADER.replace(b"wins", b"won"), "its first line is not epoch,"),
-        (HEADER + LINES[:-1], "its last line has no end"),
-        (HEADER + LINES.replace(b",0.5", b""), "line 3 has 7 fields; expected 8"),
-        (HEADER + LINES.replace(b"79", b"nan"), "line 3: wins is 'nan'; expected a number"),
-        (HEADER + LINES.replace(b"79", b" 79"), "line 3: wins is ' 79'"),
-        (HEADER + LINES.replace(b"16", b"1_6"), "line 3: steps is '1_6'"),
-        (HEADER + LINES.replace(b"16", b"-16"), "line 3: steps is '-16'"),
-        (HEADER + LINES.replace(b"16", b""), "line 3: steps is ''"),
-        (HEADER + LINES.replace(b"79", b"7.9"), "records are not those of epochs 1 to 2"),
+        (HEADER + LINES[:-1], "a line has no end"),
+        (HEADER + LINES.replace(b",0.5", b""), "record 2 has 8 numbers"),
+        (HEADER + LINES.replace(b"79", b"nan"), "a field is 'nan'; expected a number"),
+        (HEADER + LINES.replace(b"79", b" 79"), "a field is ' 79'"),
+        (HEADER + LINES.replace(b"16", b"1_6"), "a field is '1_6'"),
+        (HEADER + LINES.replace(b"16", b"-16"), "record 2 holds what no epoch does"),
+        (HEADER + LINES.replace(b"16", b""), "record 2 holds what no epoch does"),
+        (HEADER + LINES.replace(b"79", b"7.9"), "record 2 holds what no epoch does"),
         (HEADER + LINES.replace(b"1e-05", b"1e+999"), "record 2 holds what no epoch does"),
         (HEADER + LINES.replace(b"79", b""), "record 2 holds what no epoch does"),
-        (HEADER + LINES + LINES, "records are not those of epochs 1 to 4"),
+        (HEADER + LINES.replace(b"-0.2", b""), "record 2 holds what no epoch does"),
+        (HEADER + LINES + LINES, "record 3 holds what no epoch does"),
+        (HEADER + b"1" * 20_000 + b"\n", "a line has no end"),
         (HEADER + LINES.replace(b"16", "\N{ARABIC-INDIC DIGIT ONE}".encode()), "ascii"),
     ],
 )
 def test_metrics_that_are_none(data, words, tmp_path):
     (tmp_path / "metrics.csv").write_bytes(data)
     with pytest.raises(ValueError, match=re.escape(words)) as raised:
-        read_metrics(tmp_path)
+        read_metrics(tmp_path, 9)
     assert str(raised.value).startswith(f"{tmp_path / 'metrics.csv'}: ")
 
 
-def test_metrics_have_a_limit(tmp_path, monkeypatch):
-    (tmp_path / "metrics.csv").write_bytes(HEADER + LINES)
-    monkeypatch.setattr(runs, "MOST_METRICS", len(HEADER + LINES))
-    assert len(read_metrics(tmp_path)) == 2
-    monkeypatch.setattr(runs, "MOST_METRICS", len(HEADER + LINES) - 1)
-    with pytest.raises(ValueError, match=r"metrics.csv: longer than 10\d bytes"):
-        read_metrics(tmp_path)
+def test_no_more_metrics_are_read_than_there_are_epochs(tmp_path):
+    """Of a file that goes on and on, the first record too many ends it."""
+    (tmp_path / "metrics.csv").write_bytes(HEADER + LINES + LINES * 100_000)
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="has more than 2 records"):
+        read_metrics(tmp_path, 2)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1e6
+
+
+DRAWING = """
+import sys
+import numpy as np
+from minidqn.pictures import save_curve, save_gif, save_img
+from minidqn.runs import Record
+
+save_curve(sys.argv[1] + "/a.png", [Record(1, 8, 0, 1.0, 0.1, 1, 80, 0.5, 1.0)])
+saver = save_img(sys.argv[1] + "/frames")
+next(saver), saver.send(np.eye(5))
+save_gif(sys.argv[1] + "/a.gif", [[np.eye(5)]])
+"""
+
+
+def test_what_a_user_has_set_does_not_count(tmp_path):
+    """A backend that cannot be loaded, as notebooks export it, and TeX for every text."""
+    (tmp_path / "matplotlibrc").write_text("text.usetex: True\nfigure.facecolor: red\n")
+    drawn = []
+    for number, own in enumerate([{}, {"MPLBACKEND": "module://nowhere"}]):
+        env = os.environ | own | ({"MATPLOTLIBRC": str(tmp_path)} if own else {})
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        subprocess.run([sys.executable, "-c", DRAWING, str(folder)], env=env, check=True)
+        drawn.append([path.read_bytes() for path in sorted(folder.rglob("*.*"))])
+    assert len(drawn[0]) == 3
+    assert drawn[0] == drawn[1]
+
+
+# Frames
+
+
+CELL = SIDE // 5  # for the grids of 5 x 5 drawn here
+
+
+def centre(pixels, row, column):
+    return tuple(pixels[row * CELL + CELL // 2, column * CELL + CELL // 2])
+
+
+def test_frame_pixels():
+    pixels = frame_pixels(draw(5, 1, 3, 2))
+    assert pixels.shape == (5 * CELL, 5 * CELL, 3)
+    assert centre(pixels, 1, 3) == CHANNELS[0] == centre(pixels, 4, 2)
+    assert len({centre(pixels, 4, 0), centre(pixels, 0, 0), centre(pixels, 1, 2)}) == 1
+    pixels = frame_pixels(Fruit(5).picture(draw(5, 1, 3, 2)))  # the basket in another colour
+    assert centre(pixels, 1, 3) == CHANNELS[0]
+    assert {centre(pixels, 4, column) for column in (1, 2, 3)} == {CHANNELS[1]}
+
+
+def test_frames_of_any_numbers():
+    """Each channel has its colour; numbers beyond 1 are shares of the greatest."""
+    frame = np.zeros((9, 5, 5))
+    for channel in range(9):
+        frame[channel].flat[channel] = 7
+    pixels = frame_pixels(frame)
+    colours = [centre(pixels, *divmod(channel, 5)) for channel in range(9)]
+    assert colours == [CHANNELS[channel % 6] for channel in range(9)]
+    half = np.array(centre(frame_pixels(np.eye(5) / 2), 0, 0), int)
+    assert np.abs(2 * half - np.add(CHANNELS[0], BACKGROUND)).max() <= 1
+    assert centre(frame_pixels(-np.eye(5)), 0, 0) == BACKGROUND
+    photo = np.arange(75, dtype=np.uint8).reshape(3, 5, 5)
+    assert centre(frame_pixels(photo), 1, 2) == (7, 32, 57)
+
+
+def test_save_img(tmp_path):
+    saver = save_img(tmp_path / "a" / "b")
+    assert next(saver) is None
+    for number in range(3):
+        path = saver.send(draw(5, number, 0, 1))
+        assert path == tmp_path / "a" / "b" / f"00{number}.png"
+    saver.close()
+    picture = (imread(path)[..., :3] * 255).round().astype(np.uint8)
+    np.testing.assert_array_equal(picture, frame_pixels(draw(5, 2, 0, 1)))
+    assert len(list((tmp_path / "a" / "b").iterdir())) == 3
+
+
+def test_save_img_manners(tmp_path):
+    with pytest.raises(TypeError, match="just-started"):
+        save_img(tmp_path).send(draw(5, 0, 0, 1))
+    saver = save_img(tmp_path)
+    next(saver)
+    saver.close()
+    with pytest.raises(StopIteration):
+        saver.send(draw(5, 0, 0, 1))
+
+
+def test_a_picture_that_fails_leaves_nothing(tmp_path, monkeypatch):
+    def fail(file, *_, **__):
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("matplotlib.image.imsave", fail)
+    saver = save_img(tmp_path)
+    next(saver)
+    with pytest.raises(OSError, match="No space"):
+        saver.send(draw(5, 0, 0, 1))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_save_img_writes_to_images(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    saver = save_img()
+    next(saver)
+    saver.send(draw(5, 0, 0, 1))
+    assert (tmp_path / "images" / "000.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("frame", "words"),
+    [
+        (np.zeros(3), "shape"),
+        (np.zeros((0, 0)), "shape"),
+        (np.zeros((2, 2, 3, 3)), "shape"),
+        (np.full((3, 3), np.nan), "NaN"),
+    ],
+)
+def test_frames_that_are_no_pictures(frame, words, tmp_path):
+    saver = save_img(tmp_path)
+    next(saver)
+    with pytest.raises(ValueError, match=words):
+        saver.send(frame)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_save_gif(tmp_path):
+    games = [[draw(5, row, 2, 2) for row in range(4)], [draw(5, row, 0, 3) for row in range(4)]]
+    save_gif(tmp_path / "g.gif", games, frames_per_second=10)
+    assert [path.name for path in tmp_path.iterdir()] == ["g.gif"]
+    with Image.open(tmp_path / "g.gif") as gif:
+        assert gif.size == (5 * CELL, 5 * CELL)
+        assert gif.info["loop"] == 0
+        durations = []
+        for number in range(gif.n_frames):
+            gif.seek(number)
+            durations.append(gif.info["duration"])
+            picture = np.asarray(gif.convert("RGB")).astype(int)
+            expected = frame_pixels(games[number // 4][number % 4]).astype(int)
+            assert np.abs(picture - expected).max() < 8  # a GIF has 256 colours
+    assert durations == [100, 100, 100, 400] * 2
+
+
+@pytest.mark.parametrize(("grid_size", "side"), [(3, 240), (10, 240), (40, 240), (84, 168)])
+def test_pictures_stay_small(grid_size, side):
+    pixels = frame_pixels(draw(grid_size, 0, 0, 1))
+    assert pixels.shape == (side, side, 3)
+    assert tuple(pixels[side // grid_size - 1, side // grid_size - 1]) == CHANNELS[0]
+
+
+def test_gif_mistakes(tmp_path):
+    with pytest.raises(ValueError, match=r"\.gif"):
+        save_gif(tmp_path / "g.png", [[draw(5, 0, 0, 1)]])
+    with pytest.raises(ValueError, match="no frames"):
+        save_gif(tmp_path / "g.gif", [])
+    with pytest.raises(ValueError, match="several shapes"):
+        save_gif(tmp_path / "g.gif", [[draw(5, 0, 0, 1), draw(7, 0, 0, 1)]])
+    with pytest.raises(ValueError, match="frames_per_second is 0"):
+        save_gif(tmp_path / "g.gif", [[draw(5, 0, 0, 1)]], frames_per_second=0)
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,219 @@
+"""Games: any coroutine that draws frames and takes actions, and what an agent must know of it."""
+
+import importlib
+import math
+import operator
+import runpy
+import traceback
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from minidqn.checks import generator, one_line, whole
+
+__all__ = ["OWN", "Game", "GameError", "Turn", "load"]
+
+OWN = {"fruit": "Fruit", "snake": "Snake"}
+"""Games of this package: a module each, and the `Game` in it."""
+
+
+class GameError(ValueError):
+    """A game does what no game may do; the message names the game and the step."""
+
+
+class Turn(NamedTuple):
+    """What a game answers to an action.
+
+    Attributes
+    ----------
+    frame : ndarray [shape=(C, H, W)]
+        What there is to see.
+    reward : int or float
+        What the action has earned; what comes with the first frame is no action's.
+    terminated : bool
+        Whether the game has ended. No reward will follow.
+    truncated : bool
+        Whether it is broken off here, though it would have gone on.
+    """
+
+    frame: np.ndarray
+    reward: float
+    terminated: bool
+    truncated: bool
+
+    @property
+    def done(self):
+        """Whether this is the last turn."""
+        return self.terminated or self.truncated
+
+
+class Game:
+    """How an episode of a game begins, what may be sent to it, and the shape of its frames.
+
+    Parameters
+    ----------
+    episode : callable
+        ``episode(rng=rng)`` begins a game and draws all its chances from the Generator. It
+        returns a coroutine: ``next`` gives the first turn, and ``send(action)`` each later
+        one. A turn is (frame, reward), (frame, reward, terminated) or (frame, reward,
+        terminated, truncated). With two, the game ends with the first reward that is not 0.
+        Each frame is a new array.
+    actions : iterable of int
+        What may be sent; the columns of a network's Q-values are in this order.
+    shape : (int, int, int)
+        (C, H, W) of every frame.
+    name : str, optional
+        For messages; the name of `episode` by default.
+    max_steps : int
+        Actions after which a game that still goes on is an error.
+    picture : callable, optional
+        From a frame to what is drawn of it, as ``pictures.frame_pixels`` takes it; the frame
+        itself by default.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not of this kind.
+
+    Examples
+    --------
+    >>> def count_down(rng=None):
+    ...     for left in (2, 1, 0):
+    ...         action = yield np.full((1, 1, 1), left), 1, left == 0
+    >>> game = Game(count_down, actions=[0], shape=(1, 1, 1))
+    >>> ep = game.start()
+    >>> next(ep).done, ep.send(0).done, ep.send(0).done
+    (False, False, True)
+    """
+
+    def __init__(self, episode, actions, shape, name=None, max_steps=100_000, picture=None):
+        if not callable(episode):
+            raise TypeError(f"episode is {episode!r}; expected a function that begins a game")
+        self.episode = episode
+        self.name = str(name or getattr(episode, "__name__", type(episode).__name__))
+        try:
+            self.actions = tuple(operator.index(action) for action in actions)
+        except TypeError:
+            raise TypeError(f"actions is {actions!r}; expected whole numbers") from None
+        if not self.actions or len(set(self.actions)) < len(self.actions):
+            raise ValueError(f"actions is {self.actions}; expected different numbers, one or more")
+        for action in self.actions:
+            whole("an action", action, -(2**31), most=2**31 - 1)  # as the memory keeps them
+        self.shape = tuple(whole("a length of shape", length) for length in shape)
+        if len(self.shape) != 3:
+            raise ValueError(f"shape is {self.shape}; expected (C, H, W)")
+        self.max_steps = whole("max_steps", max_steps)
+        self.picture = picture or np.asarray
+
+    def start(self, rng=None):
+        """Begin a game, whose every turn is looked at.
+
+        Parameters
+        ----------
+        rng : numpy.random.Generator, optional
+            What the game draws from; fresh entropy by default.
+
+        Yields
+        ------
+        Turn
+            The first for ``next``, then one for each ``send(action)``.
+
+        Raises
+        ------
+        GameError
+            If the coroutine does what no game may do.
+        ValueError
+            If an action is none of the game's.
+        """
+        return self._play(self.episode(rng=generator(rng)))
+
+    def _play(self, episode):
+        """The coroutine that `start` returns."""
+        if not hasattr(episode, "send"):
+            raise GameError(f"{self.name}: episode returned {episode!r:.80}; expected a coroutine")
+        action = turn = None
+        for step in range(self.max_steps + 1):
+            try:
+                turn = self._turn(step, episode.send(action), turn)
+            except StopIteration:
+                raise self._error(step, "it has returned; expected a turn that ends it") from None
+            if turn.done:
+                episode.close()
+            action = yield turn
+            if turn.done:
+                return
+            if action not in self.actions:
+                raise ValueError(f"action is {action!r}; expected one of {self.actions}")
+        raise self._error(step, "it still goes on; expected its end, or a larger max_steps")
+
+    def _turn(self, step, told, before):
+        """What the coroutine yielded as a `Turn`, if it is one."""
+        if not isinstance(told, tuple) or not 2 <= len(told) <= 4:
+            raise self._error(step, f"it yields {told!r:.80}; expected (frame, reward, terminated)")
+        frame, reward, *ends = told
+        frame = np.asarray(frame)
+        if frame.shape != self.shape:
+            raise self._error(step, f"its frame has shape {frame.shape}; expected {self.shape}")
+        if frame.dtype.kind not in "fiub":
+            raise self._error(step, f"its frame has dtype {frame.dtype}; expected numbers")
+        if frame.dtype.kind == "f" and not np.isfinite(frame).all():
+            raise self._error(step, "its frame holds NaN or infinity; expected finite numbers")
+        if before is not None and np.may_share_memory(frame, before.frame):
+            raise self._error(step, "its frame is the one before; expected a new array each time")
+        if isinstance(reward, (np.number, np.bool_)):
+            reward = reward.item()
+        if not isinstance(reward, (int, float)) or not math.isfinite(reward):
+            raise self._error(step, f"its reward is {reward!r:.80}; expected a finite number")
+        for name, end in zip(("terminated", "truncated"), ends, strict=False):
+            if not isinstance(end, (bool, np.bool_)):
+                raise self._error(step, f"its {name} is {end!r:.80}; expected a bool")
+        terminated = bool(ends[0]) if ends else reward != 0
+        return Turn(frame, reward, terminated, len(ends) == 2 and bool(ends[1]))
+
+    def _error(self, step, words):
+        """What is wrong with the coroutine."""
+        return GameError(one_line(f"{self.name}, step {step}: {words}"))
+
+
+def load(name, grid_size=10):
+    """The game that a command line names.
+
+    Parameters
+    ----------
+    name : str
+        One of `OWN`; "gym:ID" for a Gymnasium environment; or "my_game.py:game" for a `Game`
+        of that name in a file, which is run.
+    grid_size : int
+        Rows and columns of the grid, for the package's own.
+
+    Returns
+    -------
+    Game
+        The game.
+
+    Raises
+    ------
+    ValueError
+        If there is none of this name, or the file cannot be run.
+    ImportError
+        If Gymnasium is needed, and not installed.
+    """
+    if name in OWN:
+        return getattr(importlib.import_module(f"minidqn.{name}"), OWN[name])(grid_size)
+    kind, colon, rest = name.partition(":")
+    if kind == "gym" and colon:
+        return importlib.import_module("minidqn.gym").game(rest)
+    path, _, attribute = name.rpartition(":")
+    if not Path(path).is_file():
+        wanted = f"{', '.join(OWN)}, gym:ID, or a file and a name in it, such as my_game.py:game"
+        raise ValueError(f"game is {name}; expected {wanted}")
+    try:
+        game = runpy.run_path(path).get(attribute)
+    except Exception as error:  # the file may raise anything
+        lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == path]
+        where = f" in line {lines[-1]}" if lines else ""
+        raise ValueError(f"game is {name}; {type(error).__name__}{where}: {error}") from error
+    if not isinstance(game, Game):
+        raise ValueError(f"game is {name}; expected {attribute!r} to be a Game there")
+    return game

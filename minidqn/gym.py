@@ -1,0 +1,157 @@
+"""Gymnasium both ways: games of this package as environments, and environments as games.
+
+Needs the extra: ``python -m pip install "minidqn[gym]"``. Importing this module registers
+``minidqn/Fruit-v0`` and ``minidqn/Snake-v0``.
+
+References
+----------
+https://gymnasium.farama.org/api/env/
+"""
+
+import copy
+import importlib
+
+import numpy as np
+
+from minidqn.checks import one_line, whole
+from minidqn.fruit import Fruit
+from minidqn.games import Game
+from minidqn.pictures import frame_pixels
+from minidqn.play import frame_text
+from minidqn.snake import Snake
+
+try:
+    import gymnasium
+except ImportError:
+    raise ImportError('Gymnasium is missing: python -m pip install "minidqn[gym]"') from None
+
+__all__ = ["GameEnv", "fruit", "game", "snake"]
+
+
+class GameEnv(gymnasium.Env):
+    """A game as an environment. Action n is the n-th of the game's.
+
+    Parameters
+    ----------
+    game : Game
+        The game, whose frames hold numbers from 0 to 1.
+    render_mode : {None, "rgb_array", "ansi"}
+        What ``render`` returns: a picture [shape=(height, width, 3)], uint8, or lines of
+        text.
+    """
+
+    metadata = {"render_modes": ["rgb_array", "ansi"], "render_fps": 5}
+
+    def __init__(self, game, render_mode=None):
+        if render_mode not in (None, *self.metadata["render_modes"]):
+            wanted = (None, *self.metadata["render_modes"])
+            raise ValueError(f"render_mode is {render_mode!r}; expected one of {wanted}")
+        self.game, self.render_mode = game, render_mode
+        self.observation_space = gymnasium.spaces.Box(0, 1, game.shape, np.float32)
+        self.action_space = gymnasium.spaces.Discrete(len(game.actions))
+        self._episode = self._frame = None
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self._episode = self.game.start(self.np_random)
+        self._frame = next(self._episode).frame
+        return self._frame.astype(np.float32), {}
+
+    def step(self, action):
+        turn = self._episode.send(self.game.actions[action])
+        self._frame = turn.frame
+        frame, reward = turn.frame.astype(np.float32), float(turn.reward)
+        return frame, reward, turn.terminated, turn.truncated, {}
+
+    def render(self):
+        if self.render_mode == "rgb_array":
+            return frame_pixels(self.game.picture(self._frame))
+        if self.render_mode == "ansi":
+            return "\n".join(frame_text(self._frame))
+        return None
+
+
+def fruit(grid_size=10, render_mode=None):
+    """Fruit as an environment, ``minidqn/Fruit-v0``."""
+    return GameEnv(Fruit(grid_size), render_mode)
+
+
+def snake(grid_size=10, render_mode=None):
+    """Snake as an environment, ``minidqn/Snake-v0``."""
+    return GameEnv(Snake(grid_size), render_mode)
+
+
+gymnasium.register("minidqn/Fruit-v0", "minidqn.gym:fruit")
+gymnasium.register("minidqn/Snake-v0", "minidqn.gym:snake")
+
+
+def game(env, max_steps=10_000):
+    """A game of an environment, or of any number of them that are alike.
+
+    Frames are float32: bools as 0 and 1, whole numbers over the greatest that the space
+    has. Channels are the shorter one of the first and the last axis.
+
+    Parameters
+    ----------
+    env : str or gymnasium.Env
+        Its id, such as "MinAtar/Breakout-v1", or one of which copies can be made.
+    max_steps : int
+        Steps after which a game is truncated, if the environment has no limit itself.
+
+    Returns
+    -------
+    Game
+        With the actions of the environment.
+
+    Raises
+    ------
+    ValueError
+        If there is no such environment, its observations are no images, or its actions are
+        not `Discrete`.
+    """
+    max_steps = whole("max_steps", max_steps)
+    made = _make(env) if isinstance(env, str) else env
+    name = env if isinstance(env, str) else str(env)
+    space, actions = made.observation_space, made.action_space
+    if not isinstance(space, gymnasium.spaces.Box) or len(space.shape) not in (2, 3):
+        raise ValueError(f"game is gym:{name}; its observations are {space}; expected images")
+    if not isinstance(actions, gymnasium.spaces.Discrete):
+        raise ValueError(f"game is gym:{name}; its actions are {actions}; expected Discrete")
+    channels_last = len(space.shape) == 3 and space.shape[-1] <= space.shape[0]
+    scale = np.float32(1 if space.dtype.kind == "f" else 1 / max(int(space.high.max()), 1))
+    idle = [made]  # games that go on at the same time need an environment each
+
+    def frame_of(observation):
+        frame = np.array(observation, np.float32) * scale
+        if frame.ndim == 2:
+            return frame[np.newaxis]
+        return np.moveaxis(frame, -1, 0) if channels_last else frame
+
+    def episode(rng):
+        env_now = idle.pop() if idle else _make(env) if isinstance(env, str) else copy.deepcopy(env)
+        try:
+            observation, _ = env_now.reset(seed=int(rng.integers(2**31)))
+            action = yield frame_of(observation), 0, False, False
+            for step in range(1, max_steps + 1):
+                observation, reward, terminated, truncated, _ = env_now.step(action)
+                truncated = bool(truncated) or step == max_steps
+                action = yield frame_of(observation), reward, bool(terminated), truncated
+        finally:
+            idle.append(env_now)
+
+    shape = frame_of(np.zeros(space.shape)).shape
+    first = int(actions.start)
+    return Game(episode, range(first, first + int(actions.n)), shape, name, max_steps)
+
+
+def _make(name):
+    """An environment by its id."""
+    if name.startswith("MinAtar/") and name not in gymnasium.registry:
+        try:
+            importlib.import_module("minatar.gym").register_envs()
+        except ImportError:
+            raise ImportError("MinAtar is missing: python -m pip install minatar") from None
+    try:
+        return gymnasium.make(name)
+    except gymnasium.error.Error as error:
+        raise ValueError(f"game is gym:{name}; {one_line(error, 300)}") from error
