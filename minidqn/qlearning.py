@@ -222,8 +222,8 @@ def learn(model, batch, gamma=0.8, actions=ACTIONS):
 
     if hasattr(model, "bootstrap_on_batch"):
         return model.bootstrap_on_batch(batch.states, next_states, make_targets)
-    next_q_values = np.zeros((0, len(actions)))
+    states, next_q_values = np.asarray(batch.states), np.zeros((0, len(actions)))
     if len(next_states):
-        next_q_values = model.predict(next_states)
-    targets = make_targets(np.asarray(model.predict(batch.states)), next_q_values)
-    return float(model.train_on_batch(batch.states, targets))
+        next_q_values = model.predict(np.asarray(next_states))
+    targets = make_targets(np.asarray(model.predict(states)), next_q_values)
+    return float(model.train_on_batch(states, targets))

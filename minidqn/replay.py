@@ -57,10 +57,10 @@ class Batch:
 
     def __iter__(self):
         return zip(
-            self.states,
+            np.asarray(self.states),
             self.actions.tolist(),
             self.rewards.tolist(),
-            self.next_states,
+            np.asarray(self.next_states),
             strict=True,
         )
 
@@ -167,14 +167,14 @@ class Memory:
             self._records = np.empty((capacity, 8), np.int32)
         except (MemoryError, ValueError):
             raise MemoryError(f"capacity is {capacity}; so many experiences do not fit") from None
-        # What belongs together lies side by side, as most of it is far from the processor: in
+        # Most of it is far from the processor, so what is read together lies side by side: in
         # a record the rows of pixels where S begins and ends, those of S', action, reward and
         # done, and in a row of pixels a position and C values.
         self._rows, self._actions = self._records[:, :4], self._records[:, 4]
         self._rewards, self._dones = self._records.view(np.float32)[:, 5], self._records[:, 6]
         self._pixels = np.empty((0, 2), np.int32)
-        self._end = self._turn = 0  # of the newest frame, and of the round before its
-        self._newest = None  # the newest frame as it came: dtype and bytes
+        self._end = self._turn = 0  # where the newest frame ends, and where the last round did
+        self._newest = None  # bytes of the newest frame
         self._bounds = np.empty((2, 1), np.int32)
 
     def store(self, experience):
@@ -193,29 +193,32 @@ class Memory:
             self.oldest = (place + 1) % self.capacity
             self.count -= 1
         rows = self._rows
-        if self._newest == (state.dtype, state.tobytes()):
+        if self._newest == state.tobytes():
             rows[place, :2] = rows[place - 1, 2:]
         else:
             used = rows[self.oldest, 0] if self.count else self._end
-            rows[place, :2] = self._append("S", state, used)
+            rows[place, :2] = self._append(state, used)
         used = rows[self.oldest if self.count else place, 0]
-        rows[place, 2:] = self._append("S_prime", next_state, used)
-        self._newest = next_state.dtype, next_state.tobytes()
+        rows[place, 2:] = self._append(next_state, used)
+        self._newest = next_state.tobytes()
         self._actions[place], self._rewards[place] = action, reward
         self._dones[place] = done
         self.count += 1
 
     def _frame(self, name, frame):
-        """A frame as an array of numbers, of the shape that all have."""
+        """A frame as an array of finite float32 numbers, of the shape that all have."""
         frame = numeric(name, frame)
         if self.shape is None and frame.ndim == 3 and frame.size:
             self.shape = frame.shape
         if frame.shape != self.shape:
             wanted = "(C, H, W)" if self.shape is None else f"{self.shape}, the first's"
             raise ValueError(f"{name} has shape {frame.shape}; expected {wanted}")
+        with np.errstate(over="ignore"):  # what overflows is not finite
+            frame = np.array(frame, np.float32, order="C")
+        finite(name, frame)
         return frame
 
-    def _append(self, name, frame, used):
+    def _append(self, frame, used):
         """Add a frame's pixels behind the newest; rows from `used` on are in use. Its rows."""
         channels, size = self.shape[0], frame.size // self.shape[0]
         begin = self._end
@@ -228,14 +231,10 @@ class Memory:
         if not fits:
             self._grow(size, used)
             begin = self._end
-        with np.errstate(over="ignore"):  # what overflows is not finite
-            flat = np.array(frame, np.float32, order="C").reshape(-1)
         pixels, step = self._pixels[begin:].reshape(-1), channels + 1
         values = pixels.view(np.float32)[1:]
-        active = scan(flat, channels, *self._bounds, pixels, step, values, step)
-        if active < 0:
-            raise ValueError(f"{name} holds NaN or infinity; expected finite numbers")
-        self._end = begin + active
+        flat = frame.reshape(-1)
+        self._end = begin + scan(flat, channels, *self._bounds, pixels, step, values, step)
         return begin, self._end
 
     def _in_order(self, used):

@@ -25,7 +25,7 @@ def told(*turns, returns=True, **options):
     """A game that yields these turns, whatever is sent."""
 
     def script(rng=None):
-        for turn in turns:
+        for turn in turns:  # noqa: UP028, what is sent must not reach the tuple's iterator
             yield turn
         while not returns:
             yield turns[-1][0].copy(), *turns[-1][1:]

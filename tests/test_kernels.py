@@ -18,6 +18,7 @@ from minidqn.replay import experience_replay
 from tests.test_convolution import assert_close
 from tests.test_layers import frames, network
 
+ROOT = Path(__file__).parent.parent
 FENCE = 512  # numbers on each side of an array: a kernel that went astray lands in them
 
 
@@ -235,3 +236,35 @@ def check_networks():
         for name, gradient in exact.named_gradients().items():
             assert_close(model.named_gradients()[name], gradient, 1e-4)
     return "vfmadd" in next(iter(kernels.forward.inspect_asm().values()))
+
+
+SCANNED = """
+import numpy as np
+from minidqn.nn import Pixels
+print(Pixels.of(np.eye(3)[np.newaxis, np.newaxis]).positions.tolist())
+"""
+
+
+@pytest.mark.skipif(numba.config.DISABLE_JIT, reason="nothing is compiled")
+def test_a_damaged_cache_is_compiled_again(tmp_path):
+    """Whatever happens to the index, the code or the seal; and what is whole is used."""
+
+    def scanned():
+        env = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+        command = [sys.executable, "-c", SCANNED]
+        result = subprocess.run(command, capture_output=True, text=True, env=env, cwd=ROOT)
+        assert (result.stdout, result.stderr) == ("[0, 4, 8]\n", "")
+        return {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.nb[ic]")}
+
+    def flipped(data):
+        return bytes([*data[:-9], data[-9] ^ 1, *data[-8:]])
+
+    whole = scanned()
+    assert {path.suffix for path in whole} == {".nbi", ".nbc"}
+    assert scanned() == whole  # not compiled again
+    damages = lambda data: data[:-200], lambda data: b"", flipped
+    for pattern in ("*.nbi", "*.nbc", "minidqn.sha256"):
+        for damage in damages:
+            (path,) = tmp_path.rglob(pattern)
+            path.write_bytes(damage(path.read_bytes()))
+            scanned()

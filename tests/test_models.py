@@ -10,7 +10,17 @@ import zipfile
 import numpy as np
 import pytest
 
-from minidqn.nn import SGD, Conv2D, Dense, Flatten, MeanSquaredError, Optimizer, RMSprop, Sequential
+from minidqn.nn import (
+    SGD,
+    Conv2D,
+    Dense,
+    Flatten,
+    Layer,
+    MeanSquaredError,
+    Optimizer,
+    RMSprop,
+    Sequential,
+)  # fmt: skip
 from minidqn.recipe import q_network
 from tests import naive
 
@@ -76,10 +86,10 @@ def test_states_of_any_number_type(model, kind):
 
 
 def test_backward_belongs_to_the_last_forward(model, states):
-    with pytest.raises(ValueError, match="5 samples; expected None"):
+    with pytest.raises(ValueError, match=r"expected the output's, \(None, 3\)"):
         model.backward(np.zeros((5, 3)))
     model.forward(states)
-    with pytest.raises(ValueError, match="4 samples; expected 5"):
+    with pytest.raises(ValueError, match=r"shape \(4, 3\); expected the output's, \(5, 3\)"):
         model.backward(np.zeros((4, 3)))
 
 
@@ -522,3 +532,115 @@ def test_a_child_of_a_process_that_trains_does_not_hang(model, states):
     learner.join()
     assert ended, "the child hangs"
     assert status == 0
+
+
+class Interrupted(SGD):
+    """Ctrl-C arrives when the weights have changed."""
+
+    def update(self, parameters, gradients):
+        super().update(parameters, gradients)
+        raise KeyboardInterrupt
+
+
+def test_an_interrupted_update_leaves_no_old_backgrounds(states):
+    model = q_network(6, np.random.default_rng(0))
+    model.compile(Interrupted(0.5))
+    model.predict(states)
+    with pytest.raises(KeyboardInterrupt):
+        model.train_on_batch(states, np.ones((len(states), 3)))
+    np.testing.assert_allclose(model.predict(states), model.forward(states), rtol=1e-4)
+
+
+class Careless(Layer):
+    """A learner's layer, with one mistake at a time."""
+
+    def __init__(self, mistake):  # nor is super().__init__() called
+        self.mistake = mistake
+
+    def build(self, shape):
+        super().build(shape)
+        if self.mistake == "shared":
+            self.weight_shapes["factor"] = shape[-1:]
+        elif self.mistake == "first values":
+            self.weight_shapes = {"factor": shape[-1:]}
+
+    def initial_weights(self, rng):
+        return {"factor": np.ones(99)} if self.mistake == "first values" else {}
+
+    def forward(self, x):
+        return None if self.mistake == "nothing" else x
+
+    def backward(self, g):
+        return g[:, :1] if self.mistake == "narrow" else g
+
+
+@pytest.mark.parametrize(
+    ("mistake", "words"),
+    [
+        ("none", None),
+        ("shared", "does not support item assignment"),
+        ("first values", "could not broadcast"),
+        ("nothing", r"careless gave shape NoneType; expected \(5, 7\)"),
+        ("narrow", r"careless gave back shape \(5, 1\); expected \(5, 7\)"),
+    ],
+)
+def test_slips_in_a_layer_of_one_s_own(mistake, words, rng):
+    """Are told, and what was right before stays so."""
+    model = Sequential([Dense(7, "relu", input_shape=(4,))], rng)
+    x, before = rng.random((5, 4)), model.predict(np.zeros((1, 4)))
+    if words is None:
+        model.add(Careless(mistake))
+        assert model.predict(x).dtype == np.float32
+        return
+
+    def learn():
+        model.add(Careless(mistake))
+        model.compile(SGD())
+        model.train_on_batch(x, np.zeros((5, 7)))
+
+    with pytest.raises((TypeError, ValueError), match=words):
+        learn()
+    if mistake in ("shared", "first values"):
+        assert len(model.layers) == 1
+        np.testing.assert_array_equal(model.predict(np.zeros((1, 4))), before)
+    assert "factor" not in Flatten.weight_shapes
+
+
+def test_optimizer_state_of_another_size_is_refused(states):
+    model = q_network(6)
+    for wrong in (np.zeros(3, np.float32), np.zeros(len(model.parameters))):
+        model.optimizer.state["mean_square"] = wrong
+        with pytest.raises(ValueError, match="mean_square is of"):
+            model.train_on_batch(states, np.ones((len(states), 3)))
+
+
+def test_state_that_is_no_weight_s(states):
+    """As the number of steps is that Adam counts."""
+    model = q_network(6)
+    model.optimizer.state["steps"] = np.ones(1)
+    assert model.named_state()["steps"] == 1
+    assert model.first_not_finite() is None
+
+
+def test_a_loss_that_works_in_place(states):
+    """Its value is that of the predictions all the same."""
+
+    class SparingLoss(MeanSquaredError):  # noqa: N818, it is an error that is squared
+        def gradient(self, predictions, targets):
+            predictions -= targets
+            predictions *= 2 / predictions.size
+            return predictions
+
+    losses = []
+    for loss in ("mse", SparingLoss()):
+        model = q_network(6, np.random.default_rng(0))
+        model.compile(SGD(), loss)
+        losses.append(model.train_on_batch(states, np.ones((len(states), 3))))
+    assert losses[0] == losses[1]
+
+
+def test_methods_of_one_layer_are_not_passed_over(states):
+    model = q_network(6)
+    model.layers[-1]._activate = np.tanh
+    model.compile(SGD())
+    assert model.engine == "numpy"

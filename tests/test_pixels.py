@@ -62,6 +62,11 @@ def test_one_after_the_other(array, data):
     assert whole.values is pixels.values  # parts of the same are not copied
     same(whole, array)
     same(Pixels.join(pixels[cut:], pixels), np.concatenate([array[cut:], array]))
+    shifted = Pixels(
+        pixels.shape[1:], pixels.first, pixels.last, pixels.positions[::-1], pixels.values
+    )
+    joined = np.asarray(Pixels.join(pixels, shifted))
+    np.testing.assert_array_equal(joined, np.concatenate([array, np.asarray(shifted)]))
     other = Pixels.of(array[cut:])
     same(Pixels.join(other, pixels), np.concatenate([array[cut:], array]))
 

@@ -286,3 +286,16 @@ def test_rewards_on_the_way_end_nothing(rng):
     order = np.argsort(batch.actions)
     np.testing.assert_array_equal(batch.dones[order], [False, True, True])
     np.testing.assert_array_equal(batch.rewards[order], [1, 0, -1])
+
+
+def test_a_refused_experience_changes_nothing():
+    memory = Memory(3)
+    for number in range(4):
+        memory.store(numbered(number))
+    before = memory.take([0, 1, 2])
+    for wrong in (FRAME + np.nan, FRAME + 1e300):
+        with pytest.raises(ValueError, match="S_prime holds NaN"):
+            memory.store((FRAME, 0, 0, wrong))
+    require(memory.take([0, 1, 2]), list(before))
+    memory.store(numbered(4))
+    assert sorted(memory.take([0, 1, 2]).rewards) == [2, 3, 4]

@@ -14,7 +14,7 @@ import json
 from pathlib import Path
 
 import numba
-from numba.core import config
+from numba import config
 
 from minidqn import storage
 
@@ -45,16 +45,12 @@ def compiled(function, cache=True):
     ----------
     https://numba.readthedocs.io/en/stable/developer/caching.html
     """
-    options = {
-        "error_model": "numpy",
-        "fastmath": {"contract"},  # a * b + c may be rounded once
-        "nogil": True,
-        "no_cfunc_wrapper": True,
-    }
+    options = {"error_model": "numpy", "nogil": True, "no_cfunc_wrapper": True}
+    options["fastmath"] = {"contract"}  # a * b + c may be rounded once
     if cache and not config.DISABLE_JIT:
         with contextlib.suppress(RuntimeError):  # there is no folder for a cache
             kernel = numba.njit(cache=True, **options)(function)
-            if _is_sealed(kernel):
+            if _discard_unsealed(kernel):
                 _KERNELS.append(kernel)
                 return kernel
     return numba.njit(**options)(function)
@@ -62,11 +58,13 @@ def compiled(function, cache=True):
 
 def seal():
     """Vouch for the files of all kernels that this process has compiled."""
-    for kernel in _KERNELS:
+    for kernel in _KERNELS[:]:
         if any(kernel.stats.cache_misses.values()):
+            _KERNELS.remove(kernel)  # what becomes of its files later is not vouched for
             path = Path(kernel.stats.cache_path) / SEAL
             try:
                 sums = _checksums(path) | {file.name: _checksum(file) for file in _files(kernel)}
+                sums = {name: sums[name] for name in sums if (path.parent / name).exists()}
                 with storage.atomic_write(path) as file:
                     file.write(json.dumps(sums).encode())
             except OSError:  # then the next process compiles again
@@ -76,8 +74,8 @@ def seal():
 atexit.register(seal)
 
 
-def _is_sealed(kernel):
-    """Whether all files of a kernel are vouched for, once those that are not are removed."""
+def _discard_unsealed(kernel):
+    """Remove those files of a kernel that the seal does not vouch for; whether that went well."""
     sums = _checksums(Path(kernel.stats.cache_path) / SEAL)
     try:
         for file in _files(kernel):

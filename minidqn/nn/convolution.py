@@ -23,10 +23,10 @@ from numpy.lib.stride_tricks import sliding_window_view
 __all__ = ["convolve", "input_gradient", "kernel_gradient"]
 
 
-def _same(name, *lengths):
-    """Refuse lengths that differ; NumPy would stretch a length of 1."""
-    if len(lengths) != 2 or lengths[0] != lengths[1]:
-        raise ValueError(f"{name} differ: {lengths}; expected two that are the same")
+def _same(name, one, other):
+    """Refuse shapes that differ; NumPy would stretch a length of 1."""
+    if one != other:
+        raise ValueError(f"{name} differ: {one} and {other}; expected two that are the same")
 
 
 def convolve(x, kernel, bias):
@@ -61,8 +61,8 @@ def convolve(x, kernel, bias):
     array([[-4., -4.],
            [-4., -4.]])
     """
-    _same("channels", x.shape[3], kernel.shape[2])
-    _same("filters", kernel.shape[3], *np.shape(bias))
+    _same("channels", x.shape[3:], kernel.shape[2:3])
+    _same("filters", kernel.shape[3:], np.shape(bias))
     kh, kw = kernel.shape[:2]
     windows = sliding_window_view(x, (kh, kw), axis=(1, 2))  # (N, H', W', C, kh, kw)
     return np.einsum("nijcuv,uvco->nijo", windows, kernel, optimize=True) + bias
@@ -94,7 +94,7 @@ def input_gradient(g, kernel):
         If the shapes do not fit each other.
     """
     kh, kw, channels, filters = kernel.shape
-    _same("filters", g.shape[3], filters)
+    _same("filters", g.shape[3:], (filters,))
     padding = (0, 0), (kh - 1, kh - 1), (kw - 1, kw - 1), (0, 0)
     turned = kernel[::-1, ::-1].swapaxes(2, 3)  # (kh, kw, F, C)
     return convolve(np.pad(g, padding), turned, np.zeros(channels, kernel.dtype))

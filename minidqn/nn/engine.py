@@ -1,8 +1,8 @@
 """The compiled engine: a stack of Conv2D, Flatten and Dense, run through the kernels.
 
 It draws up a table of the layers, keeps the memory that they work in, and calls the
-kernels once for a batch. What an image costs depends on how many of its positions are
-active, and so does the memory: room is made for as many as a batch can lead to.
+kernels once for a batch. The time and the memory that an image takes grow with the number
+of its active positions.
 """
 
 import math
@@ -38,7 +38,7 @@ def why_not(layers, dtype):
         return f"the weights are {dtype}"
     for layer in layers:
         kind = type(layer)
-        changed = {"forward", "backward"} & vars(layer).keys()
+        changed = any(map(callable, vars(layer).values()))  # methods of this one layer
         if changed or KNOWN.get(kind) != (kind.forward, kind.backward):
             return f"layer {layer.name} is a {kind.__name__} that the kernels do not know"
     if not isinstance(layers[-1], Dense):
@@ -77,12 +77,12 @@ class Engine:
             *sides, channels = layer.output_shape
             height, width = sides or (1, 1)
             line[k.OUTPUTS], line[k.ROW] = channels, k.whole_vectors(channels)
-        self._frame = Pixels.of(np.ones((1, *input_shape)))  # memory for one state, to act on
+        self._frame = self._pixels = Pixels.of(np.ones((1, *input_shape)))  # for one state
         self._room = 0, 0  # samples and active positions
         self._make_room(1, 1)
 
     def weights_changed(self):
-        """Take note that the parameters are others than at the last ``forward``."""
+        """Have the backgrounds computed again at the next ``forward``."""
         self._fresh = False
 
     def forward(self, states, learned=0):

@@ -26,15 +26,19 @@ gradients that arrive from the layer above:
 A dense layer's output has no background, so its dz0 is the sum of all g.
 
 Every kernel is compiled once for all networks: sizes are numbers at run time, and
-arrays are float32, int32 or int64, C-contiguous, of one dimension but for the table of
-layers. A row of numbers is filled up to whole vectors of `LANES` with zeros, which stay
-zeros. Nothing is checked here: `minidqn.nn.engine` makes arrays that are large enough
-and `minidqn.nn.pixels` lets only finite numbers in. ``NUMBA_DISABLE_JIT=1`` runs the
-same lines as plain Python.
+arrays are float32, int32 or int64 and C-contiguous; the table of layers, the outputs and
+their gradient have two dimensions, all others one. A row of numbers is filled up to whole
+vectors of `LANES` with zeros, which stay zeros. Nothing is checked here:
+`minidqn.nn.engine` makes arrays that are large enough and `minidqn.nn.pixels` lets only
+finite numbers in. ``NUMBA_DISABLE_JIT=1`` runs the same lines as plain Python.
 
-Two instructions are spelled for LLVM, `add_products` and `add_to_rows`: they keep a tile
-of results in registers. Numba's own loops do not: a learning step of the default network
-takes 1.8 times as long with the best of them (`python -m benchmarks.ladder`).
+float32 rounds D' relative to B': where a background is a thousand times as large as the
+outputs, they have three digits less.
+
+Three instructions are spelled for LLVM, `zeros`, `add_products` and `add_to_rows`: they
+keep a tile of results in registers. Numba's own loops do not: a learning step of the
+default network takes 1.8 times as long with the best of them
+(`python -m benchmarks.ladder`).
 
 References
 ----------
@@ -44,8 +48,8 @@ convolutions as lists of pairs. https://llvm.org/docs/LangRef.html (``llvm.fmula
 
 import numpy as np
 from llvmlite import ir
-from numba import types
-from numba.core import cgutils, config
+from numba import config, types
+from numba.core import cgutils
 from numba.extending import intrinsic, models, register_jitable, register_model
 
 from minidqn.nn.cache import compiled
@@ -59,7 +63,7 @@ TILE = 6
 """Pairs whose results stay in registers: 12 of the 16 that AVX2 has, 6 of AVX-512's 32."""
 
 BLOCK = 4
-"""Rows of a gradient that stay in registers; each of their numbers is loaded and spread."""
+"""Rows of a gradient that stay in registers."""
 
 SAMPLES = 16
 """Images in a chunk of a convolution: what belongs to them stays in the nearest caches."""
@@ -277,10 +281,10 @@ def pair_taps(
 ):
     """Find a convolution's active outputs, and the pairs of each chunk of images and each tap.
 
-    A chunk holds images that are learned from, or others, not both. A chunk's taps have
-    room for as many pairs as it has input rows; END says how far that is used. Each output
-    position has a mark, its row if that is one of this image; so have places around them,
-    as far as a tap can lead, where no output is.
+    A chunk holds images that are learned from, or others, not both. Each tap of a chunk has
+    room for one pair per input row; END says how much of it is used. MARKS holds a number for
+    each output position: its row, once this image has one. A rim around the positions, where
+    no output is, catches the taps that lead outside.
     """
     height_in, width_in, groups = layer[HEIGHT], layer[WIDTH], layer[GROUPS]
     row_in, row, d_in, d = below[ROW], layer[ROW], below[D], layer[D]

@@ -11,6 +11,7 @@ gradient of the loss with respect to y.
 """
 
 import math
+import types
 
 import numpy as np
 
@@ -51,7 +52,8 @@ class Layer:
     ...         return g * (1 - self.y**2)
     """
 
-    weight_shapes = {}
+    input_shape = output_shape = name = None
+    weight_shapes = types.MappingProxyType({})  # a layer with weights has a dict of its own
 
     def __init__(self, input_shape=None):
         if input_shape is not None:
@@ -61,8 +63,6 @@ class Layer:
             if len(input_shape) not in (1, 3):
                 raise ValueError(f"input_shape is {input_shape}; expected (C, H, W) or (D,)")
         self.input_shape = input_shape
-        self.output_shape = None
-        self.name = None
 
     def build(self, shape):
         """Learn the `shape` of one input sample, and set ``output_shape`` and ``weight_shapes``.
@@ -273,8 +273,7 @@ class Flatten(Layer):
     """
 
     def build(self, shape):
-        self.shape = shape
-        self.output_shape = (math.prod(shape),)
+        self.shape, self.output_shape = shape, (math.prod(shape),)
 
     def forward(self, x):
         return x.reshape(len(x), *self.output_shape)

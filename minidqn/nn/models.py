@@ -95,7 +95,7 @@ class Sequential:
         return _read_only(self._gradients)
 
     def _alone(self):
-        """The lock. In a forked child it is a new one: whoever held the old one is not there."""
+        """The lock. A forked child has a new one: the thread that held the old is not in it."""
         if self._process != os.getpid():
             self._lock, self._process = threading.RLock(), os.getpid()
         return self._lock
@@ -124,8 +124,8 @@ class Sequential:
             raise ValueError(f"layer {layer.name!r} is part of a network already; make a new one")
         if self.layers:
             shape = self.layers[-1].output_shape
-            if layer.input_shape not in (None, _channels_first_shape(shape)):
-                wanted = f"{_channels_first_shape(shape)}, the output of the layer before"
+            if layer.input_shape not in (None, before := (shape[-1], *shape[:-1])):
+                wanted = f"{before}, the output of the layer before"
                 raise ValueError(f"input_shape is {layer.input_shape}; expected {wanted}")
         elif layer.input_shape is None:
             raise ValueError("the first layer has no input_shape; expected (C, H, W) or (D,)")
@@ -142,7 +142,7 @@ class Sequential:
         self.layers.append(layer)
         try:
             self._bind([*self.get_weights(), *(first.get(n, 0) for n in layer.weight_shapes)])
-        except MemoryError:
+        except Exception:
             self.layers.pop().name = None
             raise
         self.input_shape = self.layers[0].input_shape
@@ -190,7 +190,7 @@ class Sequential:
             "mse", or any object that ``losses.get`` takes.
         engine : {"auto", "compiled", "numpy"}
             "compiled" runs all layers through the kernels, "numpy" each as it is written;
-            "auto" is "compiled" if the kernels know every layer.
+            "auto" is "compiled" if the kernels know every layer and the last is a Dense.
 
         Raises
         ------
@@ -200,8 +200,7 @@ class Sequential:
             If there are no layers, no such loss or no such engine, or the kernels do not
             know a layer and `engine` is "compiled".
         """
-        fits = hasattr(optimizer, "update") and hasattr(optimizer, "build")
-        if not fits or isinstance(optimizer, type):
+        if isinstance(optimizer, type) or not {"build", "update"} <= set(dir(optimizer)):
             raise TypeError(f"optimizer is {optimizer!r}; expected one such as RMSprop()")
         if engine not in ENGINES:
             raise ValueError(f"engine is {engine!r}; expected one of {ENGINES}")
@@ -217,9 +216,8 @@ class Sequential:
 
     def _start_engine(self):
         """Have the kernels compute from now on."""
-        self._engine = Engine(
-            self.layers, self.input_shape, self._parameters, self._gradients, self._starts
-        )
+        arrays = self._parameters, self._gradients
+        self._engine = Engine(self.layers, self.input_shape, *arrays, self._starts)
 
     def forward(self, states):
         """Output of the whole network, layer by layer; each keeps what ``backward`` needs.
@@ -249,14 +247,11 @@ class Sequential:
         """Through all layers, first to last."""
         self._samples = len(x)
         for layer in self.layers:
-            x = layer.forward(x)
-            if x.shape != (self._samples, *layer.output_shape):
-                wanted = (self._samples, *layer.output_shape)
-                raise ValueError(f"{layer.name} gave shape {x.shape}; expected {wanted}")
-        return x
+            x = _shaped(f"{layer.name} gave", layer.forward(x), (len(x), *layer.output_shape))
+        return x.astype(self._parameters.dtype, copy=False)
 
     def backward(self, gradient):
-        """Gradient of the loss by every weight, for the last ``forward``.
+        """Gradient of the loss by every weight, for the last ``forward``, with nothing in between.
 
         Parameters
         ----------
@@ -277,20 +272,22 @@ class Sequential:
             If it does not hold numbers.
         """
         gradient = numeric("gradient", gradient)
-        if gradient.shape[1:] != self.output_shape:
-            wanted = f"(N, *{self.output_shape})"
-            raise ValueError(f"gradient has shape {gradient.shape}; expected {wanted}")
-        if len(gradient) != self._samples:
-            wanted = f"{self._samples}, as many as the last forward"
-            raise ValueError(f"gradient is for {len(gradient)} samples; expected {wanted}")
+        wanted = (self._samples, *self.output_shape)
+        if gradient.shape != wanted:
+            raise ValueError(
+                f"gradient has shape {gradient.shape}; expected the output's, {wanted}"
+            )
         with self._alone():
             g = self._back(gradient.astype(self._parameters.dtype))
             return np.moveaxis(g, -1, 1).copy()
 
     def _back(self, g):
         """Back through all layers, last to first."""
+        first = _channels_last_shape(self.input_shape)
+        before = [first, *(layer.output_shape for layer in self.layers[:-1])]
         for layer in reversed(self.layers):
             g = layer.backward(g)
+            _shaped(f"{layer.name} gave back", g, (self._samples, *before.pop()))
             for name in layer.weight_shapes:
                 written = self._weight_gradients[f"{layer.name}/{name}"]
                 if getattr(layer, f"{name}_gradient") is not written:
@@ -299,7 +296,7 @@ class Sequential:
         return g
 
     def _checked(self, states, for_layers=False):
-        """States as the engine takes them, or the first layer: a copy, channels last."""
+        """States as the engine takes them; for the first layer a copy, channels last."""
         self._built()
         if not isinstance(states, Pixels):
             states = numeric("states", states)
@@ -462,15 +459,16 @@ class Sequential:
                 both = self._engine.forward(Pixels.join(x, next_x), len(x))
                 outputs, next_outputs = both[: len(x)], both[len(x) :]
             targets = _like(outputs, "targets", make_targets(outputs.copy(), next_outputs))
+            value = self.loss.value(outputs, targets)
             gradient = _like(outputs, "the loss's gradient", self.loss.gradient(outputs, targets))
             if self._engine is None:
                 self._back(gradient)
             else:
                 self._engine.backward(gradient)
-            self._finite = self.optimizer.update(self._parameters, self._gradients)
-            if self._engine is not None:
+            if self._engine is not None:  # also if the update is interrupted
                 self._engine.weights_changed()
-        return self.loss.value(outputs, targets)
+            self._finite = self.optimizer.update(self._parameters, self._gradients) is True
+        return value
 
     def first_not_finite(self, loss=0.0):
         """Where in this network a number was first seen that is NaN or infinite.
@@ -493,7 +491,7 @@ class Sequential:
         with self._alone():
             outputs, state = {}, self.named_state()
             if not math.isfinite(loss):
-                outputs = {layer.name: layer.y for layer in self.layers if "y" in vars(layer)}
+                outputs = {x.name: y for x in self.layers if (y := vars(x).get("y")) is not None}
                 outputs = self._engine.layer_outputs() if self._engine is not None else outputs
             for layer in self.layers:
                 if not np.isfinite(outputs.get(layer.name, 0)).all():
@@ -502,7 +500,7 @@ class Sequential:
                     if not np.isfinite(self._weights[name]).all():
                         return name
                     for kind in getattr(self.optimizer, "state", {}):
-                        if not np.isfinite(state[f"{kind}/{name}"]).all():
+                        if not np.isfinite(state.get(f"{kind}/{name}", 0)).all():
                             return f"the {kind} of {name}"
         return None
 
@@ -598,13 +596,17 @@ class Sequential:
         Returns
         -------
         dict of str to ndarray
-            Such as "mean_square/conv2d/kernel"; empty if the optimizer has no ``state``.
+            Such as "mean_square/conv2d/kernel", and "steps" for an array that is no weight's;
+            empty if the optimizer has no ``state``.
         """
-        return {
-            f"{kind}/{name}": _view(array, self._starts[name], weight.shape)
-            for kind, array in getattr(self.optimizer, "state", {}).items()
-            for name, weight in self._weights.items()
-        }
+        named = {}
+        for kind, array in getattr(self.optimizer, "state", {}).items():
+            if array.size != self._parameters.size:
+                named[kind] = array
+                continue
+            for name, weight in self._weights.items():
+                named[f"{kind}/{name}"] = _view(array, self._starts[name], weight.shape)
+        return named
 
     def get_weights(self):
         """Copies of all weights.
@@ -697,6 +699,14 @@ def _like(outputs, name, array):
     return array.astype(outputs.dtype, copy=False)
 
 
+def _shaped(name, array, shape):
+    """What a layer returned, if that is of the right shape."""
+    have = getattr(array, "shape", type(array).__name__)
+    if have != shape:
+        raise ValueError(f"{name} shape {have}; expected {shape}")
+    return array
+
+
 def _view(flat, start, shape):
     """The weight of this shape that begins at `start` of a flat array, without what fills it up."""
     *lines, length = shape
@@ -713,9 +723,4 @@ def _read_only(array):
 
 def _channels_last_shape(shape):
     """(C, H, W) to (H, W, C); (D,) stays."""
-    return (*shape[1:], shape[0]) if len(shape) == 3 else shape
-
-
-def _channels_first_shape(shape):
-    """(H, W, C) to (C, H, W); (D,) stays."""
-    return (shape[-1], *shape[:-1])
+    return (*shape[1:], shape[0])

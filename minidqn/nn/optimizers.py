@@ -57,7 +57,7 @@ class Optimizer:
         Raises
         ------
         ValueError
-            If a hyperparameter becomes 0 or infinite in its dtype.
+            If learning_rate or epsilon becomes 0 or infinite in its dtype.
         """
         kind = parameters.dtype.type
         for name in ("learning_rate", "epsilon"):
@@ -69,7 +69,7 @@ class Optimizer:
         self.state = {name: aligned(parameters.size, kind) for name in self.remembers}
 
     def update(self, parameters, gradients):
-        """Change `parameters` in place, one step against `gradients`.
+        """Change `parameters` in place, one step against `gradients`; at no other time.
 
         Parameters
         ----------
@@ -88,11 +88,12 @@ class Optimizer:
         """Do a rule's loop over checked arrays."""
         if parameters is not self._parameters:
             raise ValueError(f"this {type(self).__name__} was built for another network's weights")
-        have, wanted = ((array.shape, array.dtype.name) for array in (gradients, parameters))
-        if have != wanted:
-            raise ValueError(f"gradients is of {have}; expected {wanted}, as the parameters are")
-        kind, state = parameters.dtype.type, self.state.values()
-        return rule[kind](parameters, gradients, *state, *map(kind, hyperparameters))
+        kind, wanted = parameters.dtype.type, (parameters.shape, parameters.dtype)
+        for name, array in {"gradients": gradients, **self.state}.items():
+            have = array.shape, array.dtype
+            if have != wanted or not array.flags.carray:
+                raise ValueError(f"{name} is of {have}; expected {wanted}, as the parameters are")
+        return rule[kind](parameters, gradients, *self.state.values(), *map(kind, hyperparameters))
 
 
 def _rule(loop):

@@ -1,7 +1,7 @@
 """Images as a background and the positions that differ from it.
 
 A frame of a game is almost empty: of the 100 pixels of the fruit's frame four are not 0.
-`Pixels` keeps those only, and is an array to everybody who asks for one.
+`Pixels` keeps those only, and can be used wherever an array can.
 """
 
 import numpy as np
@@ -51,8 +51,6 @@ class Pixels:
     True
     """
 
-    __slots__ = ("active", "background", "first", "last", "positions", "shape", "values")
-
     dtype = np.dtype(np.float32)
 
     def __init__(self, sample, first, last, positions, values, active=None, background=None):
@@ -73,7 +71,7 @@ class Pixels:
         images : ndarray or Pixels [shape=(N, C, H, W) or (N, D)]
             Numbers; they are rounded to float32.
         onto : Pixels, optional
-            Becomes these images, if it is of their shape and had a value for every position.
+            Written over with these images, if it has their shape and room for every position.
 
         Returns
         -------
@@ -112,7 +110,7 @@ class Pixels:
         """The images of `one` and then those of `other`, of one shape; arrays or `Pixels`."""
         one, other = cls.of(one), cls.of(other)
         shift, positions, values = 0, one.positions, one.values
-        if other.values is not values:
+        if other.values is not values or other.positions is not positions:
             shift, positions = len(positions), np.concatenate([positions, other.positions])
             values = np.concatenate([values, other.values])
         first = np.concatenate([one.first, other.first + shift], dtype=np.int32)
@@ -121,9 +119,6 @@ class Pixels:
 
     def __len__(self):
         return len(self.first)
-
-    def __iter__(self):
-        return iter(np.asarray(self))
 
     def __getitem__(self, index):
         """One image as an array for an int; `Pixels` for a slice, a mask or a list of places."""
