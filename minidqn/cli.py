@@ -145,7 +145,7 @@ def load_game(parser, name, grid_size=10):
         parser.error(f"--{error}")
 
 
-def add_run(parser, text, kind=as_folder, metavar="FOLDER", default="RUN"):
+def add_run(parser, text, kind=as_folder, metavar="FOLDER", default="RUN", game=True):
     """Give a command the arguments that all have that show a finished run.
 
     Parameters
@@ -156,9 +156,12 @@ def add_run(parser, text, kind=as_folder, metavar="FOLDER", default="RUN"):
         What ``--out`` is for.
     kind, metavar, default
         Its type, and how its value and its default are called.
+    game : bool
+        Whether there is ``--game``.
     """
     parser.add_argument("run", type=as_folder, metavar="RUN", help="folder of a run")
-    parser.add_argument("--game", help="the run's game, if it is none of this package")
+    if game:
+        parser.add_argument("--game", help="the run's game, if it is none of this package")
     parser.add_argument(
         "--out", type=kind, metavar=metavar, help=f"{text} (default: {default})"
     )  # fmt: skip
@@ -189,7 +192,7 @@ def reading(parser, folder):
             command = f"python -m minidqn.train --resume {shlex.quote(str(folder))}"
             words = f"it has not ended yet; {command} goes on with it"
             with contextlib.suppress(OSError, ValueError):
-                _, failure = runs.read_config(folder)
+                *_, failure = runs.read_config(folder)
                 words = words if failure is None else f"it has failed: {failure}"
         parser.error(f"RUN {folder}: {words}")
 

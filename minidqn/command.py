@@ -150,12 +150,17 @@ def _begin(parser, options, engine):
     except (TypeError, ValueError) as error:
         parser.error(_as_flags(error))
     game = cli.load_game(parser, settings.game, settings.grid_size)
+    *_, height, width = game.shape
+    least = len(settings.filters) * (settings.kernel_size - 1) + 1
+    if min(height, width) < least:
+        wanted = f"at least {least} x {least} for --filters and --kernel-size"
+        parser.error(f"frames of {game.name} are {height} x {width}; expected {wanted}")
     streams, rate = settings.streams(), settings.learning_rate
     try:
         memory = Memory(settings.capacity)
-        model = q_network(0, streams.weights, rate, engine, game, **settings.network)
+        model = q_network(0, streams.weights, rate, engine or "auto", game, **settings.network)
     except (MemoryError, ValueError, OverflowError) as error:
-        if str(error).startswith(("learning_rate", "Conv2D")):  # others are NumPy's
+        if str(error).startswith("learning_rate"):  # others are NumPy's
             parser.error(_as_flags(error))
         parser.error(
             f"--capacity {settings.capacity} and a network for frames of {game.shape} "
@@ -167,19 +172,12 @@ def _begin(parser, options, engine):
 def _resume(parser, given, options, engine):
     """The state of a run at its last checkpoint that is whole, and if that is the older one."""
     folder, game = given["resume"], None
-    if "game" in options:
-        game = cli.load_game(parser, options["game"], options.get("grid_size", 10))
-        if options["game"] in games.OWN:
-            game = None  # then the run's own settings make it
-    with contextlib.suppress(OSError):  # the checkpoint has settings too
-        try:
-            runs.game_of(runs.read_config(folder)[0], game)
-        except runs.GameNotGivenError as error:
-            parser.error(f"--resume {folder}: {error}")
-        except ValueError:  # damaged
-            pass
+    if "game" in options and options["game"] not in games.OWN:
+        game = cli.load_game(parser, options["game"])
     try:
         state, failures = runs.load_latest(folder, game, engine)
+    except runs.WrongGameError as error:
+        parser.error(f"--resume {folder}: {error}")
     except ValueError as error:
         parser.error(
             f"--resume {folder}: no checkpoint can be read; --out {shlex.quote(str(folder))} "
@@ -202,7 +200,8 @@ def _with_options(parser, state, options, folder):
     for name, value in options.items():
         had = getattr(state.settings, name)
         value = tuple(value) if isinstance(value, list) else value
-        if name != "epochs" and value != had:
+        moved = name == "game" and not {value, had} & games.OWN.keys()  # such as a file
+        if name != "epochs" and value != had and not moved:
             parser.error(f"{_flag(name)} is {value}; the run in {folder} has {had}, and keeps it")
     epochs = options.get("epochs", state.settings.epochs)
     if epochs < done:
@@ -269,7 +268,7 @@ def main(argv=None):
     parser = _parser()
     given = vars(parser.parse_args(argv))
     options = {name: given[name] for name in HELP if name in given}
-    engine = given.get("engine", "auto")
+    engine = given.get("engine")
     try:
         whole("--checkpoint-every", given.get("checkpoint_every", CHECKPOINT_EVERY))
     except (TypeError, ValueError) as error:
@@ -283,7 +282,7 @@ def main(argv=None):
             with cli.writing_to(parser, flag, folder):
                 runs.subfolder(folder, runs.IMAGES).mkdir(exist_ok=True)
         with cli.announce_compilation():
-            warm_up(engine)
+            warm_up(state.model.engine)
         return _run(parser, _Session(folder, lock, stop, given, prepare), state, began)
 
 
@@ -309,7 +308,8 @@ def _go_on(parser, given, options, engine, stack):
         if name in given:
             parser.error(f"--{name} is for a new run; --resume goes on with the old one")
     if not any((folder / name).exists() for name in (runs.CHECKPOINT, runs.PREVIOUS)):
-        parser.error(f"--resume {folder} holds no checkpoint; start a run with --out")
+        missing = "holds no checkpoint" if folder.exists() else "does not exist"
+        parser.error(f"--resume {folder} {missing}; start a run with --out")
     with cli.writing_to(parser, "--resume", folder):
         lock = stack.enter_context(runs.Lock(folder))
     state, is_older = _resume(parser, given, options, engine)
@@ -335,8 +335,9 @@ def _run(parser, session, state, began):
         raise
     except (DivergenceError, GameError) as error:
         with contextlib.suppress(OSError):
-            runs.write_config(folder, settings, str(error))
-        cli.tell(f"{parser.prog}: error: {error}; {folder} keeps its last checkpoint")
+            runs.write_config(folder, settings, state.game, str(error))
+        kept = "keeps its last checkpoint" if state.records else "has nothing yet: --overwrite"
+        cli.tell(f"{parser.prog}: error: {error}; {folder} {kept}")
         return 1
     except OSError as error:
         cli.tell(f"{parser.prog}: error: writing to {folder} failed: {error}")
@@ -378,7 +379,7 @@ def _train(session, state):
     settings, game, model, streams, memory, records = state
     if session.prepare is not None:
         session.prepare(session.folder)
-    runs.write_config(session.folder, settings)
+    runs.write_config(session.folder, settings, game)
     if len(records) == settings.epochs and records[-1].mean_return is None:
         records[-1] = measured(records[-1], model, game, settings)
     evaluated = [record for record in records if record.mean_return is not None]

@@ -1,6 +1,7 @@
 """Games: any coroutine that draws frames and takes actions, and what an agent must know of it."""
 
 import importlib
+import inspect
 import math
 import operator
 import runpy
@@ -90,6 +91,11 @@ class Game:
     def __init__(self, episode, actions, shape, name=None, max_steps=100_000, picture=None):
         if not callable(episode):
             raise TypeError(f"episode is {episode!r}; expected a function that begins a game")
+        try:
+            inspect.signature(episode).bind(rng=None)
+        except TypeError as error:
+            wanted = "one that takes rng, as in def episode(rng)"
+            raise TypeError(f"episode is {episode!r}; expected {wanted}: {error}") from None
         self.episode = episode
         self.name = str(name or getattr(episode, "__name__", type(episode).__name__))
         try:
@@ -131,7 +137,8 @@ class Game:
     def _play(self, episode):
         """The coroutine that `start` returns."""
         if not hasattr(episode, "send"):
-            raise GameError(f"{self.name}: episode returned {episode!r:.80}; expected a coroutine")
+            kind = type(episode).__name__
+            raise GameError(f"{self.name}: episode returned {kind}; expected yield in it")
         action = turn = None
         for step in range(self.max_steps + 1):
             try:
@@ -140,6 +147,9 @@ class Game:
                 raise self._error(step, "it has returned; expected a turn that ends it") from None
             if turn.done:
                 episode.close()
+            if turn.done and step == 0:
+                words = "it ends before any action; with pairs, by a reward that is not 0"
+                raise self._error(step, words)
             action = yield turn
             if turn.done:
                 return
@@ -207,13 +217,15 @@ def load(name, grid_size=10):
     path, _, attribute = name.rpartition(":")
     if not Path(path).is_file():
         wanted = f"{', '.join(OWN)}, gym:ID, or a file and a name in it, such as my_game.py:game"
-        raise ValueError(f"game is {name}; expected {wanted}")
+        missing = f"there is no file {path}; " if path else ""
+        raise ValueError(f"game is {name}; {missing}expected {wanted}")
     try:
-        game = runpy.run_path(path).get(attribute)
+        names = runpy.run_path(path)
     except Exception as error:  # the file may raise anything
         lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == path]
         where = f" in line {lines[-1]}" if lines else ""
         raise ValueError(f"game is {name}; {type(error).__name__}{where}: {error}") from error
-    if not isinstance(game, Game):
-        raise ValueError(f"game is {name}; expected {attribute!r} to be a Game there")
-    return game
+    found = [key for key, value in names.items() if isinstance(value, Game)]
+    if attribute not in found:
+        raise ValueError(f"game is {name}; expected a Game of {path}, which has {found}")
+    return names[attribute]

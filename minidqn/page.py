@@ -21,7 +21,6 @@ import numpy as np
 
 from minidqn import cli, moments, runs
 from minidqn.evaluate import q_error, wins
-from minidqn.fruit import Fruit
 from minidqn.storage import atomic_write
 
 __all__ = ["assemble", "describe", "main"]
@@ -36,15 +35,13 @@ WEB = importlib.resources.files("minidqn") / "web"
 SCRIPTS = ("game.js", "network.js", "page.js")
 
 
-def describe(folder, game=None):
+def describe(folder):
     """All that a page tells of a run.
 
     Parameters
     ----------
     folder : Path
         The run's folder; nothing in it is trusted.
-    game : Game, optional
-        As for ``runs.load_run``; a page can only tell of Fruit.
 
     Returns
     -------
@@ -56,15 +53,16 @@ def describe(folder, game=None):
     OSError
         If a file cannot be read.
     ValueError
-        If a file is damaged or does not fit the others, or the run has not ended.
+        If a file is damaged or does not fit the others, the run has not ended, or its game or
+        network is another than the page draws.
     MemoryError
         If such a network does not fit.
     """
-    settings, model, game = runs.load_run(folder, game)
-    if not isinstance(game, Fruit):
-        raise ValueError(f"RUN {folder}: it plays {game.name}; the page draws fruit only")
-    if (len(settings.filters), settings.kernel_size) != (2, 3):
-        raise ValueError(f"RUN {folder}: the page draws two convolutions of 3 x 3 only")
+    settings, *_ = runs.read_config(folder)
+    if (settings.game, len(settings.filters), settings.kernel_size) != ("fruit", 2, 3):
+        wanted = "fruit and two convolutions of 3 x 3, which the page draws"
+        raise ValueError(f"RUN {folder}: it plays {settings.game}; expected {wanted}")
+    settings, model, _ = runs.load_run(folder)
     records = runs.read_metrics(folder, settings.epochs)
     if len(records) != settings.epochs:
         command = f"python -m minidqn.train --resume {shlex.quote(str(folder))}"
@@ -194,9 +192,10 @@ def _parser():
     """The command line of ``python -m minidqn.page``."""
     parser = cli.Parser(
         prog="python -m minidqn.page",
-        description="Make one page of a run, in which the network plays in any browser.",
+        description="Make one page of a run of fruit, in which the network plays in any browser.",
     )
-    cli.add_run(parser, "the page, which is replaced", _html_file, "FILE", f"RUN/{runs.PAGE}")
+    default = f"RUN/{runs.PAGE}"
+    cli.add_run(parser, "the page, which is replaced", _html_file, "FILE", default, game=False)
     return parser
 
 
@@ -216,9 +215,8 @@ def main(argv=None):
     parser = _parser()
     arguments = parser.parse_args(argv)
     flag, path = "--out" if arguments.out else "RUN", arguments.out or arguments.run / runs.PAGE
-    game = None if arguments.game is None else cli.load_game(parser, arguments.game)
     with cli.reading(parser, arguments.run), cli.announce_compilation():
-        run = describe(arguments.run, game)
+        run = describe(arguments.run)
     page = assemble(run).encode()
     with cli.writing_to(parser, flag, path), atomic_write(path) as file:
         file.write(page)

@@ -66,7 +66,7 @@ def _matplotlib():
 
 
 def frame_pixels(frame):
-    """A frame as a picture: one square a cell, each channel in a colour of its own.
+    """A frame as a picture: one square a cell, each channel in its colour, the first on top.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ def frame_pixels(frame):
         cells = np.moveaxis(frame, 0, -1)
     else:
         cells = np.full((*frame.shape[1:], 3), BACKGROUND, np.float64)
-        for channel, share in enumerate(frame / max(1, frame.max())):
+        for channel, share in reversed(list(enumerate(frame / max(1, frame.max())))):
             colour = np.array(CHANNELS[channel % len(CHANNELS)])
             cells += np.maximum(share, 0)[..., np.newaxis] * (colour - cells)
     cell = max(2, SIDE // max(cells.shape))
@@ -465,7 +465,8 @@ def save_filters(path, kernel):
         if cell >= 44 and 0.01 <= largest < 100:  # else the numbers have no room
             _write_numbers(axes, tiles, across, largest)
         weights = f"{height} × {width}" + (f" × {channels}" if channels > 1 else "")
-        axes.set_title(f"filters of the first convolution, {weights} weights each")
+        names = "; 0.2 is channel 2 of filter 0" if channels > 2 else ""
+        axes.set_title(f"filters of the first convolution, {weights} weights each{names}")
         axes.set_xlabel("column of the window, in each filter")
         axes.set_ylabel("row of the window, in each filter")
         _bar(figure, (0.2, 0.065, 0.6, 0.018), image, "weight")

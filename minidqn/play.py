@@ -27,7 +27,7 @@ def frame_text(frame, cells=("· ", "██", "▒▒", "░░")):
         Numbers; those above 0 are shown.
     cells : sequence of str
         What stands for an empty cell, and for one of the first channel, of the second, ...;
-        then the last again. The last channel that is above 0 counts.
+        then the last again. The first channel that is above 0 counts.
 
     Returns
     -------
@@ -35,8 +35,8 @@ def frame_text(frame, cells=("· ", "██", "▒▒", "░░")):
         One a row.
     """
     shown = np.zeros(frame.shape[1:], int)
-    for channel, layer in enumerate(frame, start=1):
-        shown[layer > 0] = min(channel, len(cells) - 1)
+    for channel in reversed(range(len(frame))):
+        shown[frame[channel] > 0] = min(channel + 1, len(cells) - 1)
     return ["".join(cells[place] for place in row) for row in shown]
 
 

@@ -32,8 +32,8 @@ from minidqn.replay import Memory
 
 __all__ = [
     "CHARTS", "CHECKPOINT", "CONFIG", "GIF", "IMAGES", "METRICS", "MOMENTS", "PAGE", "PREVIOUS",
-    "WEIGHTS", "GameNotGivenError", "Lock", "MetricsWriter", "Record", "Settings", "State",
-    "Streams", "clear", "discard_newest", "game_of", "load_checkpoint", "load_latest", "load_run",
+    "WEIGHTS", "Lock", "MetricsWriter", "Record", "Settings", "State", "Streams", "WrongGameError",
+    "clear", "discard_newest", "game_of", "load_checkpoint", "load_latest", "load_run",
     "moment_path", "moment_paths", "read_config", "read_metrics", "remove_images", "require_free",
     "save_checkpoint", "subfolder", "write_config",
 ]  # fmt: skip
@@ -321,7 +321,7 @@ def _settings_from(named):
     return Settings(**named)
 
 
-def write_config(folder, settings, error=None):
+def write_config(folder, settings, game, error=None):
     """Write config.json: the settings, and the versions that ran them.
 
     Parameters
@@ -330,6 +330,8 @@ def write_config(folder, settings, error=None):
         The run's folder.
     settings : Settings
         What to write.
+    game : Game
+        The run's.
     error : str, optional
         What has ended the run, if that was its own numbers.
 
@@ -346,6 +348,7 @@ def write_config(folder, settings, error=None):
             "numba": numba.__version__,
             "minidqn": __version__,
         },
+        "game": _told(game),
         "error": error,
     }
     with storage.atomic_write(folder / CONFIG) as file:
@@ -364,6 +367,8 @@ def read_config(folder):
     -------
     settings : Settings
         What the run was made with.
+    told : object
+        What it has kept of its game.
     error : str or None
         What has ended it.
 
@@ -383,16 +388,21 @@ def read_config(folder):
         config = json.loads(text)
         settings = _settings_from(config.get("settings") if isinstance(config, dict) else None)
         error = config.get("error")
-        return settings, None if error is None else one_line(error, 500)
+        return settings, config.get("game"), None if error is None else one_line(error, 500)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise storage.damaged(path, error) from error
 
 
-class GameNotGivenError(ValueError):
-    """A run's game is no game of this package, and a name in a file is not enough to run it."""
+class WrongGameError(ValueError):
+    """A run's game is none of this package and not given, or another than the one given."""
 
 
-def game_of(settings, game=None):
+def _told(game):
+    """What a run keeps of its game."""
+    return {"shape": list(game.shape), "actions": list(game.actions)}
+
+
+def game_of(settings, game=None, told=None):
     """The game of a run.
 
     Parameters
@@ -401,6 +411,8 @@ def game_of(settings, game=None):
         The run's.
     game : Game, optional
         The game itself, where its name alone is not to be trusted.
+    told : dict, optional
+        What the run has kept of its game.
 
     Returns
     -------
@@ -409,15 +421,16 @@ def game_of(settings, game=None):
 
     Raises
     ------
-    GameNotGivenError
-        If it is not, and `game` is not given.
+    WrongGameError
+        If it is not, and `game` is not given, or `game` has other frames or actions.
     """
-    if game is not None:
-        return game
-    if settings.game not in games.OWN:
-        name = one_line(settings.game, 200)
-        raise GameNotGivenError(f"its game is {name}, and only runs if you say so: --game {name}")
-    return games.load(settings.game, settings.grid_size)
+    name = one_line(settings.game, 200)
+    if game is None and settings.game not in games.OWN:
+        raise WrongGameError(f"its game is {name}, and only runs if you say so: --game {name}")
+    game = game or games.load(settings.game, settings.grid_size)
+    if told not in (None, _told(game)):
+        raise WrongGameError(f"its game is {name}, with {told!r:.200}; expected {_told(game)}")
+    return game
 
 
 def load_run(folder, game=None):
@@ -449,11 +462,13 @@ def load_run(folder, game=None):
         If such a network does not fit.
     """
     folder = Path(folder)
-    settings, _ = read_config(folder)
+    settings, told, _ = read_config(folder)
     try:
-        game = game_of(settings, game)
+        game = game_of(settings, game, told)
         storage.require_room(folder / WEIGHTS, 4 * count_weights(game, **settings.network))
         model = q_network(learning_rate=settings.learning_rate, game=game, **settings.network)
+    except WrongGameError as error:
+        raise ValueError(f"RUN {folder}: {error}") from error
     except ValueError as error:  # numbers beyond what any array or float32 holds
         raise storage.damaged(folder / CONFIG, error) from error
     model.load_weights(folder / WEIGHTS)
@@ -507,6 +522,8 @@ def save_checkpoint(folder, state):
     header = {
         "format": FORMAT,
         "settings": vars(state.settings),
+        "game": _told(state.game),
+        "engine": state.model.engine,
         "generators": _generators(state.streams),
         "experiences": state.memory.count,
         "oldest": state.memory.oldest,
@@ -546,7 +563,7 @@ def _checksum(text, arrays):
     return np.frombuffer(digest.digest(), np.uint8)
 
 
-def load_checkpoint(path, game=None, engine="auto"):
+def load_checkpoint(path, game=None, engine=None):
     """The state that a checkpoint holds.
 
     Parameters
@@ -555,8 +572,8 @@ def load_checkpoint(path, game=None, engine="auto"):
         The file; nothing in it is trusted.
     game : Game, optional
         As for `load_run`.
-    engine : str
-        As for ``Sequential.compile``.
+    engine : str, optional
+        As for ``Sequential.compile``; the one that it was saved with by default.
 
     Returns
     -------
@@ -575,6 +592,8 @@ def load_checkpoint(path, game=None, engine="auto"):
     text = storage.read_bytes(path, "json", MOST_JSON)
     try:
         return _loaded(path, text, game, engine)
+    except WrongGameError:
+        raise
     except (
         AttributeError,
         KeyError,
@@ -594,7 +613,10 @@ def _loaded(path, text, game, engine):
     settings = _settings_from(header["settings"])
     names = "experiences", "oldest", "pixels", "epochs"
     stored, oldest, pixels, epochs = (whole(name, header[name], 0) for name in names)
-    game = game_of(settings, game)
+    game = game_of(settings, game, header["game"])
+    if header["engine"] not in ("compiled", "numpy"):
+        raise ValueError("its engine is none")
+    engine = engine or {"compiled": "auto", "numpy": "numpy"}[header["engine"]]
     # The weights and the optimizer's array of the same length, at least.
     storage.require_room(path, 8 * count_weights(game, **settings.network))
     model = q_network(0, None, settings.learning_rate, engine, game, **settings.network)
@@ -627,7 +649,7 @@ def _loaded(path, text, game, engine):
     return State(settings, game, model, streams, memory, records)
 
 
-def load_latest(folder, game=None, engine="auto"):
+def load_latest(folder, game=None, engine=None):
     """The state of a run's newest checkpoint that is whole.
 
     Parameters
@@ -657,6 +679,8 @@ def load_latest(folder, game=None, engine="auto"):
             failures.append(f"{folder / name}: {error.strerror}")
         except MemoryError:
             failures.append(f"{folder / name}: what it holds does not fit into memory")
+        except WrongGameError:
+            raise
         except ValueError as error:
             failures.append(str(error))
     raise ValueError("; ".join(failures))

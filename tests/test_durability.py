@@ -175,8 +175,10 @@ def test_what_contradicts_the_checkpoint_is_refused(flags, words, tmp_path, caps
 
 def test_a_folder_without_a_checkpoint(tmp_path, capsys):
     assert trained("--resume", tmp_path / "nowhere") == 2
-    assert "holds no checkpoint" in capsys.readouterr().err
+    assert "does not exist" in capsys.readouterr().err
     assert not (tmp_path / "nowhere").exists()
+    assert trained("--resume", tmp_path) == 2
+    assert "holds no checkpoint" in capsys.readouterr().err
 
 
 def test_a_damaged_checkpoint_falls_back(uninterrupted, tmp_path, capsys):
@@ -676,6 +678,9 @@ FORGERIES = {
     "an oldest that is none": _set("oldest", value=41),
     "more pixels than there are": _set("pixels", value=10**12),
     "no number of epochs": _set("epochs", value="9"),
+    "another game": _set("game", "actions", value=[1, 2]),
+    "no game": lambda header, arrays: header.pop("game"),
+    "another engine": _set("engine", value="gpu"),
     "a generator's state too large": _set("generators", "game", "state", "state", value=2**128),
     "a generator's state no number": _set("generators", "game", "state", "inc", value=None),
     "half a word too large": _set("generators", "game", "uinteger", value=2**40),
@@ -762,7 +767,7 @@ def saved_bytes(folder, state, name):
     """The bytes of a file of a run's folder."""
     runs.save_checkpoint(folder, state)
     state.model.save_weights(folder / runs.WEIGHTS)
-    runs.write_config(folder, state.settings)
+    runs.write_config(folder, state.settings, Fruit(5))
     return (folder / name).read_bytes()
 
 
@@ -835,7 +840,7 @@ def damage_config(saved):
 
     def check(data):
         (folder / runs.CONFIG).write_bytes(damaged(data, one, other))
-        settings, _ = runs.read_config(folder)
+        settings, *_ = runs.read_config(folder)
         assert settings == Settings(**dataclasses.asdict(settings))
 
     return check
@@ -953,12 +958,13 @@ def claiming(path, grid_size):
 def test_a_kilobyte_that_claims_100_gigabytes(state, tmp_path, capsys):
     """Refused within 100 ms and 100 MB, as weights and as a checkpoint."""
     grid_size = 4000
-    runs.write_config(tmp_path, Settings(grid_size=grid_size))
+    runs.write_config(tmp_path, Settings(grid_size=grid_size), Fruit(grid_size))
     claiming(tmp_path / runs.WEIGHTS, grid_size)
     runs.save_checkpoint(tmp_path, state)
     shutil.copy(tmp_path / runs.CHECKPOINT, tmp_path / runs.PREVIOUS)
     for name in (runs.CHECKPOINT, runs.PREVIOUS):
         rewritten(tmp_path / name, _set("settings", "grid_size", value=grid_size))
+        rewritten(tmp_path / name, _set("game", "shape", value=[1, grid_size, grid_size]))
     assert 4 * train.count_weights(Fruit(grid_size)) > 100e9
     for attempt in (
         lambda: runs.load_run(tmp_path),

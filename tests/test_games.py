@@ -57,6 +57,7 @@ def test_turns_of_two_three_and_four():
 
 SAME = frame()
 MISTAKES = {
+    "step 0: it ends before any action; with pairs, by a reward": [(frame(), 0.1)],
     "step 0: its frame has shape (2, 3); expected (2, 3, 4)": [(frame()[:, :, 0], 0)],
     "step 1: its frame holds NaN or infinity": [(frame(), 0), (frame(np.nan), 0)],
     "step 0: its frame has dtype <U1; expected numbers": [(frame().astype("U1"), 0)],
@@ -97,6 +98,7 @@ def test_what_is_sent_is_one_of_the_actions():
     ("change", "words"),
     [
         ({"episode": 3}, "episode is 3"),
+        ({"episode": lambda chance: None}, "expected one that takes rng, as in def episode.rng"),
         ({"actions": []}, r"actions is \(\)"),
         ({"actions": [1, 1]}, r"actions is \(1, 1\); expected different"),
         ({"actions": [0.5]}, "actions is .0.5.; expected whole numbers"),
@@ -113,7 +115,7 @@ def test_what_is_no_game(change, words):
 
 
 def test_an_episode_that_is_no_coroutine():
-    with pytest.raises(GameError, match="<lambda>: episode returned 7; expected a coroutine"):
+    with pytest.raises(GameError, match="<lambda>: episode returned int; expected yield in it"):
         next(Game(lambda rng: 7, [0], (1, 2, 3)).start())
 
 

@@ -119,7 +119,7 @@ def test_a_run_keeps_its_moments(tmp_path):
     assert trained(*SMALL, "--epochs", 40, "--out", tmp_path) == 0
     expected = {epoch for epoch in range(41) if moments.is_moment(epoch)} - WITHOUT_LEARNING
     assert set(kept(tmp_path)) == expected
-    settings, _ = runs.read_config(tmp_path)
+    settings, *_ = runs.read_config(tmp_path)
     first = q_network(5, settings.streams().weights)
     arrays = moments.load(tmp_path, 0, first)
     for name, array in moments.quantized(first.named_weights()).items():

@@ -205,7 +205,7 @@ def test_numpy_goes_on_to_the_bit(tmp_path):
     numpy = ["--engine", "numpy", "--no-images", "--epochs"]
     for name, epochs in (("a", 14), ("b", 9)):
         assert run(command.main, *SMALL, *numpy, epochs, "--out", tmp_path / name) == 0
-    assert run(command.main, *numpy, 14, "--resume", tmp_path / "b") == 0
+    assert run(command.main, *numpy[2:], 14, "--resume", tmp_path / "b") == 0
     one, other = ((tmp_path / name / "weights.npz").read_bytes() for name in "ab")
     assert one == other
 
@@ -368,6 +368,8 @@ def test_flags_reach_the_settings(tmp_path):
         (["--grid-size", "10000000000"], "a network for frames of .*10000000000.* do not fit"),
         (["--capacity", "1000000000000000"], "--capacity 1000000000000000 and .* do not fit"),
         (["--game", "chess"], "--game is chess; expected fruit, snake, gym:ID, or a file"),
+        (["--game", "no.py:game"], "--game is no.py:game; there is no file no.py; expected fruit"),
+        (["--filters", "4", "--kernel-size", "11"], "--grid-size is 10; expected at least 11"),
         (["--filters", "16", "0"], "--filters is 0; expected at least 1"),
         (["--units", "0"], "--units is 0"),
         (["--filters", *["2"] * 5], "--grid-size is 10; expected at least 11: 5 convolutions"),
@@ -669,8 +671,10 @@ def test_a_game_in_a_file(own, tmp_path, capsys):
     assert [row["epoch"] for row in rows if row["return"]] == ["3", "6"]
     assert {row["wins"] + row["starts"] + row["q_error"] for row in rows} == {""}
     path.write_text("import sys; sys.exit('must not run')")
+    assert run(page.main, folder) == 2
+    assert "expected fruit and two convolutions of 3 x 3" in capsys.readouterr().err
     for main, words in (
-        (play.main, [folder]), (images.main, [folder]), (page.main, [folder]),
+        (play.main, [folder]), (images.main, [folder]),
         (command.main, ["--resume", folder, "--epochs", 8]),
     ):  # fmt: skip
         assert run(main, *words) == 2
@@ -681,7 +685,7 @@ def test_a_game_in_a_file(own, tmp_path, capsys):
     assert "mean return of 3 games: " in capsys.readouterr().out
     assert run(images.main, folder, *game) == 0
     assert run(page.main, folder, *game) == 2
-    assert "the page draws fruit only" in capsys.readouterr().err
+    assert "unrecognized arguments: --game" in capsys.readouterr().err
 
 
 def test_a_game_in_a_file_goes_on(own, tmp_path, capsys):
@@ -689,7 +693,10 @@ def test_a_game_in_a_file_goes_on(own, tmp_path, capsys):
     path, flags = own
     assert run(command.main, *flags, "--no-images") == 0
     game = ["--game", f"{path}:game", "--no-images"]
-    assert run(command.main, "--resume", tmp_path / "run", *game, "--epochs", 12) == 0
+    path.rename(path.with_name("moved.py"))  # what counts is what the game is like
+    moved = ["--game", f"{path.with_name('moved.py')}:game", "--no-images"]
+    assert run(command.main, "--resume", tmp_path / "run", *moved, "--epochs", 12) == 0
+    path.with_name("moved.py").rename(path)
     again = tmp_path / "again"
     assert run(command.main, *flags, "--no-images", "--epochs", 12, "--out", again) == 0
     for name in ("weights.npz", "checkpoint.npz"):
@@ -697,6 +704,11 @@ def test_a_game_in_a_file_goes_on(own, tmp_path, capsys):
             assert (again / name).read_bytes() == (tmp_path / "run" / name).read_bytes()
     assert run(command.main, "--resume", tmp_path / "run", "--game", "snake") == 2
     assert f"--game {path}:game" in capsys.readouterr().err
+    path.write_text(path.read_text().replace("30]", "30, 40]"))
+    for words in ([command.main, "--resume"], [play.main]):
+        assert run(*words, tmp_path / "run", *game[:2]) == 2
+        err = capsys.readouterr().err
+        assert "'actions': [10, 20, 30]}; expected {'shape': [2, 5, 5], 'actions': [10, 20" in err
 
 
 @pytest.mark.parametrize(
@@ -705,7 +717,7 @@ def test_a_game_in_a_file_goes_on(own, tmp_path, capsys):
         (GAME.replace("FOUND", "1").replace("np.zeros", "np.zero"), 1, "has no attribute 'zero'"),
         (GAME.replace("FOUND", "np.nan"), 1, "walk, step 2: its reward is nan"),
         ("import nothing_of_this_name", 2, "ModuleNotFoundError in line 1: No module"),
-        ("game = 3", 2, "expected 'game' to be a Game there"),
+        ("game = 3", 2, "expected a Game of"),
         ("def game(:", 2, "SyntaxError: "),
     ],
 )
