@@ -171,7 +171,7 @@ TABLES = {
     "benchmarks/README.md": (
         "step", "scaling", "replay", "processors", "run", "busy", "cache",
         "durability", "saves",
-        "parity",
+        "parity", "sb3",
     ),
     "docs/7-fast.md": ("ladder",),
     "docs/8-experiments.md": ("experiments",),
