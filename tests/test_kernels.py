@@ -47,18 +47,18 @@ class Fenced:
 
 def fence(engine, columns, memories, value):
     """The blocks of some memories that begin at the table's `columns`, apart from each other."""
-    places = [(n, column) for n in range(1, len(engine.layers)) for column in columns]
-    places.sort(key=lambda place: engine.layers[place])
-    begins = [engine.layers[place] for place in places]
+    places = [(n, column) for n in range(1, len(engine.table)) for column in columns]
+    places.sort(key=lambda place: engine.table[place])
+    begins = [engine.table[place] for place in places]
     fenced = [Fenced(np.split(memory, begins[1:]), value) for memory in memories]
     for place, start in zip(places, fenced[0].starts, strict=True):
-        engine.layers[place] = start
+        engine.table[place] = start
     return fenced
 
 
 def spoil(engine, numbers, places):
     """Overwrite memory for work with the fences' values, but where zeros or ranks are promised."""
-    k, layers = kernels, engine.layers
+    k, layers = kernels, engine.table
     for n in range(1, len(layers)):
         overwritten = [k.D, k.S, k.Z0, k.TOTAL, k.GATED, k.SOURCES, k.TARGETS, k.BEGIN, k.END]
         if n < len(layers) - 1:
@@ -112,10 +112,10 @@ def test_kernels_stay_inside(described, value, monkeypatch):
     expected = engine.gradients.copy()
 
     integer = -5 if np.isnan(value) else 7
-    sizes = engine.layers[:, kernels.BIAS] - engine.layers[:, kernels.KERNEL]
+    sizes = engine.table[:, kernels.BIAS] - engine.table[:, kernels.KERNEL]
     weights = engine.parameters, 0 * engine.gradients
     parameters, gradients = fence(engine, [kernels.KERNEL], weights, value)
-    engine.layers[:, kernels.BIAS] = engine.layers[:, kernels.KERNEL] + sizes
+    engine.table[:, kernels.BIAS] = engine.table[:, kernels.KERNEL] + sizes
     (numbers,) = fence(engine, range(kernels.D, kernels.FIRST), [engine.numbers], value)
     (places,) = fence(engine, range(kernels.FIRST, kernels.ROWS), [engine.places], integer)
     engine.parameters, engine.gradients = parameters.memory, gradients.memory
@@ -150,6 +150,24 @@ def test_kernels_stay_inside(described, value, monkeypatch):
         np.testing.assert_array_equal(np.concatenate(gradients.arrays), expected)
         for fenced in (parameters, gradients, numbers, places, *batch):
             fenced.assert_intact()
+
+
+@pytest.mark.uncompiled
+@pytest.mark.parametrize("optimizer", [SGD(0.1), RMSprop(0.1)])
+def test_update_rules_stay_inside(optimizer):
+    w, g = np.random.default_rng(0).standard_normal((2, 35)).astype(np.float32)
+    results = []
+    for value in (np.nan, 12345.0):
+        fenced = [Fenced([array], value) for array in (w, g, 0 * w)]
+        parameters, gradients, state = (each.arrays[0] for each in fenced)
+        optimizer.build(parameters)
+        optimizer.state = dict.fromkeys(optimizer.state, state)
+        for _ in range(2):
+            assert optimizer.update(parameters, gradients)
+        results.append(parameters.copy())
+        for each in fenced:
+            each.assert_intact()
+    np.testing.assert_array_equal(*results)
 
 
 def dispatchers():

@@ -187,7 +187,7 @@ def test_a_layer_that_differs_in_the_engine_is_named(rng, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(kernels, "backward", wrong_backward)
         assert differs(model, states, rng) == ["conv2d_1 in the engine"]
-    model._engine.layers[2, kernels.RELU] = 0  # forward is wrong: all that follows is, too
+    model._engine.table[2, kernels.RELU] = 0  # forward is wrong: all that follows is, too
     assert differs(model, states, rng)[-2:] == ["conv2d_1 in the engine", "dense in the engine"]
 
 

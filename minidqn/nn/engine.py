@@ -65,9 +65,9 @@ class Engine:
         self.parameters, self.gradients = parameters, gradients
         self._weighted = [layer for layer in layers if layer.weight_shapes]
         channels, height, width = (*input_shape, 1, 1)[:3]
-        self.layers = np.zeros((len(self._weighted) + 1, len(k.COLUMNS)), np.int64)
-        self.layers[0, k.ROW] = channels
-        for layer, line in zip(self._weighted, self.layers[1:], strict=True):
+        self.table = np.zeros((len(self._weighted) + 1, len(k.COLUMNS)), np.int64)
+        self.table[0, k.ROW] = channels
+        for layer, line in zip(self._weighted, self.table[1:], strict=True):
             line[[k.HEIGHT, k.WIDTH, k.CHANNELS, k.RELU]] = height, width, channels, layer.relu
             line[k.CONVOLUTION] = isinstance(layer, Conv2D)
             kernel = layer.kernel_size if line[k.CONVOLUTION] else (height, width)
@@ -107,9 +107,9 @@ class Engine:
         if not self._fresh:
             self._find_backgrounds()
         self._pixels = pixels
-        outputs = np.empty((samples, self.layers[-1, k.OUTPUTS]), np.float32)
+        outputs = np.empty((samples, self.table[-1, k.OUTPUTS]), np.float32)
         k.forward(
-            self.layers, self.parameters, self.numbers, self.places,
+            self.table, self.parameters, self.numbers, self.places,
             pixels.first, pixels.last, pixels.positions, pixels.values, learned, outputs,
         )  # fmt: skip
         return outputs
@@ -123,7 +123,7 @@ class Engine:
             Of the loss, by the outputs.
         """
         k.backward(
-            self.layers, self.parameters, self.gradients, self.numbers, self.places,
+            self.table, self.parameters, self.gradients, self.numbers, self.places,
             self._pixels.values, np.array(gradient, np.float32, order="C"),
         )  # fmt: skip
 
@@ -136,7 +136,7 @@ class Engine:
             By the layer's name, past the activation: [shape=(N, H, W, C) or (N, units)].
         """
         outputs, n = {}, len(self._pixels)
-        for layer, line in zip(self._weighted, self.layers[1:], strict=True):
+        for layer, line in zip(self._weighted, self.table[1:], strict=True):
             *sides, channels = layer.output_shape
             starts = line[[k.FIRST, k.LAST, k.POSITIONS]]
             first, last, positions = (self.places[start:] for start in starts)
@@ -151,7 +151,7 @@ class Engine:
     def _find_backgrounds(self):
         """``z0 = b + B S`` of each layer and, after a convolution, ``B' = relu(z0)``."""
         below = None  # no background comes from the states or from a dense layer
-        for line in self.layers[1:]:
+        for line in self.table[1:]:
             row, channels = line[k.ROW], line[k.CHANNELS]
             z0, background = (self.numbers[line[c] : line[c] + row] for c in (k.Z0, k.B))
             z0[...] = self.parameters[line[k.BIAS] : line[k.BIAS] + row]
@@ -171,9 +171,9 @@ class Engine:
             max(had, 1 << need.bit_length())  # twice as much at most, so that it grows seldom
             for had, need in zip(self._room, (samples, active), strict=True)
         )
-        layers = self.layers.copy()
+        table = self.table.copy()
         numbers = places = 0
-        for line in layers[1:]:
+        for line in table[1:]:
             taps, row, block = line[k.GROUPS], line[k.ROW], line[k.CHANNELS] * line[k.ROW]
             sides, rim = line[[k.HEIGHT, k.WIDTH]], line[[k.KERNEL_HEIGHT, k.KERNEL_WIDTH]] - 1
             pairs, rows = active, samples
@@ -200,9 +200,9 @@ class Engine:
         if max(numbers, places) > np.iinfo(np.int32).max:
             raise MemoryError(f"{samples} states at once are too many; expected a smaller batch")
         self.numbers, self.places = k.aligned(numbers), k.aligned(places, np.int32)
-        self.layers, self._room = layers, room
+        self.table, self._room = table, room
         self._fresh = False  # whether the backgrounds are those of the weights
-        for line in layers[1:]:
+        for line in table[1:]:
             steps = self.places[line[k.STEPS] :][: 2 * k.BLOCK].reshape(2, k.BLOCK)
             steps[...] = np.outer([1, line[k.ROW]], np.arange(k.BLOCK))
             if not line[k.CONVOLUTION]:  # one row for each state, at position 0
