@@ -206,7 +206,8 @@ def _with_options(parser, state, options, folder):
     epochs = options.get("epochs", state.settings.epochs)
     if epochs < done:
         parser.error(f"--epochs is {epochs}; the run in {folder} has done {done} already")
-    settings = dataclasses.replace(state.settings, epochs=epochs)
+    game = options.get("game", state.settings.game)
+    settings = dataclasses.replace(state.settings, epochs=epochs, game=game)
     # What was measured because an epoch was the last is not, now that it is not.
     records = [
         record

@@ -213,7 +213,10 @@ def load(name, grid_size=10):
         return getattr(importlib.import_module(f"minidqn.{name}"), OWN[name])(grid_size)
     kind, colon, rest = name.partition(":")
     if kind == "gym" and colon:
-        return importlib.import_module("minidqn.gym").game(rest)
+        try:
+            return importlib.import_module("minidqn.gym").game(rest)
+        except ImportError as error:
+            raise ImportError(f"game is {name}; {error}") from error
     path, _, attribute = name.rpartition(":")
     if not Path(path).is_file():
         wanted = f"{', '.join(OWN)}, gym:ID, or a file and a name in it, such as my_game.py:game"

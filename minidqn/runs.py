@@ -402,7 +402,7 @@ def _told(game):
     return {"shape": list(game.shape), "actions": list(game.actions)}
 
 
-def game_of(settings, game=None, told=None):
+def game_of(settings, game=None):
     """The game of a run.
 
     Parameters
@@ -411,8 +411,6 @@ def game_of(settings, game=None, told=None):
         The run's.
     game : Game, optional
         The game itself, where its name alone is not to be trusted.
-    told : dict, optional
-        What the run has kept of its game.
 
     Returns
     -------
@@ -422,15 +420,19 @@ def game_of(settings, game=None, told=None):
     Raises
     ------
     WrongGameError
-        If it is not, and `game` is not given, or `game` has other frames or actions.
+        If it is not, and `game` is not given.
     """
-    name = one_line(settings.game, 200)
     if game is None and settings.game not in games.OWN:
+        name = one_line(settings.game, 200)
         raise WrongGameError(f"its game is {name}, and only runs if you say so: --game {name}")
-    game = game or games.load(settings.game, settings.grid_size)
-    if told not in (None, _told(game)):
+    return game or games.load(settings.game, settings.grid_size)
+
+
+def _require_told(settings, game, told):
+    """Refuse a game with other frames or actions than the run has kept of its own."""
+    if told != _told(game):
+        name = one_line(settings.game, 200)
         raise WrongGameError(f"its game is {name}, with {told!r:.200}; expected {_told(game)}")
-    return game
 
 
 def load_run(folder, game=None):
@@ -464,7 +466,8 @@ def load_run(folder, game=None):
     folder = Path(folder)
     settings, told, _ = read_config(folder)
     try:
-        game = game_of(settings, game, told)
+        game = game_of(settings, game)
+        _require_told(settings, game, told)
         storage.require_room(folder / WEIGHTS, 4 * count_weights(game, **settings.network))
         model = q_network(learning_rate=settings.learning_rate, game=game, **settings.network)
     except WrongGameError as error:
@@ -613,7 +616,8 @@ def _loaded(path, text, game, engine):
     settings = _settings_from(header["settings"])
     names = "experiences", "oldest", "pixels", "epochs"
     stored, oldest, pixels, epochs = (whole(name, header[name], 0) for name in names)
-    game = game_of(settings, game, header["game"])
+    game = game_of(settings, game)
+    _require_told(settings, game, header["game"])
     if header["engine"] not in ("compiled", "numpy"):
         raise ValueError("its engine is none")
     engine = engine or {"compiled": "auto", "numpy": "numpy"}[header["engine"]]
@@ -668,10 +672,12 @@ def load_latest(folder, game=None, engine=None):
 
     Raises
     ------
+    WrongGameError
+        If neither can be loaded, and that is why; a damaged file may look so, too.
     ValueError
         If neither is whole, with what is wrong with both.
     """
-    failures = []
+    failures, wrong = [], None
     for name in (CHECKPOINT, PREVIOUS):
         try:
             return load_checkpoint(folder / name, game, engine), failures
@@ -679,11 +685,10 @@ def load_latest(folder, game=None, engine=None):
             failures.append(f"{folder / name}: {error.strerror}")
         except MemoryError:
             failures.append(f"{folder / name}: what it holds does not fit into memory")
-        except WrongGameError:
-            raise
         except ValueError as error:
             failures.append(str(error))
-    raise ValueError("; ".join(failures))
+            wrong = error if isinstance(error, WrongGameError) else wrong
+    raise wrong or ValueError("; ".join(failures))
 
 
 def discard_newest(folder):

@@ -745,6 +745,24 @@ def test_a_checkpoint_too_large_for_memory_falls_back(state, tmp_path):
     assert len(failures) == 1
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [_set("game", "shape", value=[1, 6, 6]), _set("game", value=None),
+     _set("settings", "game", value="fruis")],
+)  # fmt: skip
+def test_a_damaged_name_of_a_game_falls_back(damage, state, tmp_path):
+    """It is no reason to ask for another game, as long as the checkpoint before is whole."""
+    runs.save_checkpoint(tmp_path, state)
+    runs.save_checkpoint(tmp_path, state)
+    rewritten(tmp_path / runs.CHECKPOINT, damage)
+    loaded, failures = runs.load_latest(tmp_path)
+    assert same(loaded, state)
+    assert len(failures) == 1
+    rewritten(tmp_path / runs.PREVIOUS, damage)
+    with pytest.raises(runs.WrongGameError):
+        runs.load_latest(tmp_path)
+
+
 def test_what_a_file_says_does_not_steer_the_terminal(state, tmp_path, capsys):
     runs.save_checkpoint(tmp_path, state)
     for name in (runs.CHECKPOINT, runs.PREVIOUS):

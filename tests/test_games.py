@@ -1,6 +1,7 @@
 """Games: what a coroutine may do, what is said of one that does something else; and Snake."""
 
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -124,6 +125,15 @@ def test_names():
     assert games.load("snake", 7).shape == (3, 7, 7)
     with pytest.raises(ValueError, match="game is tetris; expected fruit, snake, gym:ID, or a"):
         games.load("tetris")
+
+
+def test_what_is_not_installed_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "gymnasium", None)
+    monkeypatch.delitem(sys.modules, "minidqn.gym", raising=False)
+    with pytest.raises(
+        ImportError, match="game is gym:A/B-v1; Gymnasium is missing: python -m pip"
+    ):
+        games.load("gym:A/B-v1")
 
 
 def corridor(rng=None):

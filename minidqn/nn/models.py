@@ -142,7 +142,7 @@ class Sequential:
         self.layers.append(layer)
         try:
             self._bind([*self.get_weights(), *(first.get(n, 0) for n in layer.weight_shapes)])
-        except Exception:
+        except Exception:  # a learner's layer may raise anything; the network stays as it was
             self.layers.pop().name = None
             raise
         self.input_shape = self.layers[0].input_shape
