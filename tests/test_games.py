@@ -220,3 +220,22 @@ def test_snake_that_goes_round_is_taken_off():
         hungry = steps if turn.reward == 0 else 0
         steps = hungry
     assert (turn.terminated, turn.truncated, steps) == (False, True, 16)
+
+
+def test_snake_may_follow_its_tail():
+    """The tail moves away in the same step; a snake of four cells goes round in a square."""
+    followed = 0
+    for seed in range(30):
+        ep = snake.Snake(5).start(np.random.default_rng(seed))
+        turn, body = next(ep), []
+        while not turn.done and not followed:
+            head, food = (tuple(np.argwhere(turn.frame[c])[0].tolist()) for c in (1, 2))
+            body = [head, *body][: 1 + int(turn.frame[0].sum())]
+            moves = [tuple(np.add(head, move).tolist()) for move in snake.MOVES]
+            safe = [new for new in moves if max(new) < 5 and min(new) >= 0 and new not in body]
+            new = min(safe, key=lambda new: np.abs(np.subtract(new, food)).sum(), default=moves[0])
+            if len(body) > 3 and body[-1] in moves:
+                new, followed = body[-1], followed + 1
+            turn = ep.send(moves.index(new))
+            assert not followed or turn.reward == 0
+    assert followed
