@@ -18,7 +18,8 @@ import numpy as np
 from minidqn.evaluate import mean_return, q_error, random_return, win_rate
 from minidqn.runs import Settings
 from minidqn.snake import Snake
-from minidqn.train import q_network, train, training
+from minidqn.recipe import q_network
+from minidqn.train import train, training
 from tests.literal import literal_loop, literal_network
 
 SNAKE = {"grid_size": 6, "epochs": 1500, "gamma": 0.9, "epsilon": 0.1}

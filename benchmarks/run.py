@@ -44,11 +44,12 @@ def measure(job):
     from minidqn.command import warm_up
     from minidqn.fruit import Fruit
     from minidqn.pictures import save_curve, save_games
+    from minidqn.recipe import q_network
     from minidqn.runs import Settings
 
     settings = Settings(epochs=job["epochs"])
     streams = settings.streams()
-    weights = train.q_network(settings.grid_size, streams.weights).get_weights()
+    weights = q_network(settings.grid_size, streams.weights).get_weights()
     present, absent = harness.contestants([job["label"]], weights, 10, job["threads"])
     if absent:
         return {"absent": absent}

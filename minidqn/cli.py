@@ -14,11 +14,6 @@ from pathlib import Path
 from minidqn import games, runs
 from minidqn.checks import one_line
 
-__all__ = [
-    "Parser", "Progress", "add_run", "announce_compilation", "as_folder", "load_game",
-    "loaded_run", "reading", "run", "tell", "writing_run", "writing_to",
-]  # fmt: skip
-
 
 class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line, without the usage above it."""
@@ -28,16 +23,10 @@ class Parser(argparse.ArgumentParser):
         self.exit(status, f"{self.prog}: error: {one_line(message)}\n")
 
 
-def tell(text):
+def tell(text, end="\n"):
     """Print `text` as one line on stderr, if anybody reads it."""
-    _say(f"{one_line(text)}\n")
-
-
-def _say(text):
-    """Write to stderr, if anybody reads it."""
     try:
-        sys.stderr.write(text)
-        sys.stderr.flush()
+        print(one_line(text), end=end, file=sys.stderr, flush=True)
     except (AttributeError, OSError):  # else Python would try once more as it ends, and fail
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, for good
 
@@ -54,7 +43,7 @@ def run(main):
     main : callable
         Takes nothing and returns an exit status.
     """
-    if sys.stdout is None:  # closed by whoever started us
+    if sys.stdout is None:  # closed by the program that started this one
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, for good
     for stream in (sys.stdout, sys.stderr):  # which may not know all letters of a folder's name
         if hasattr(stream, "reconfigure"):
@@ -64,20 +53,15 @@ def run(main):
         sys.stdout.flush()
         sys.exit(status)
     except KeyboardInterrupt:
-        print("\ninterrupted", file=sys.stderr)
+        tell("\ninterrupted")
         sys.exit(130)
-    except BrokenPipeError:
-        _drop_output()
-        sys.exit(141)
     except OSError as error:
-        _drop_output()
-        print(f"error: {one_line(error)}", file=sys.stderr)
+        # Python flushes stdout once more as it ends; let that go nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            sys.exit(141)
+        tell(f"error: {error}")
         sys.exit(1)
-
-
-def _drop_output():
-    """Python flushes stdout once more as it ends; let that go nowhere."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextlib.contextmanager
@@ -112,16 +96,14 @@ def as_folder(text):
     argparse.ArgumentTypeError
         If it is empty, a file, or no name that a folder can have.
     """
-    if not text:
-        raise argparse.ArgumentTypeError("it is empty; expected the name of a folder")
     try:
         path = Path(text).expanduser()
-        if path.exists() and not path.is_dir():
-            raise argparse.ArgumentTypeError(f"{text} is a file; expected a folder")
-    except (OSError, RuntimeError) as error:
-        words = getattr(error, "strerror", None) or error
-        raise argparse.ArgumentTypeError(f"{text}: {words}") from error
-    return path
+        if text and (not path.exists() or path.is_dir()):
+            return path
+        words = "is a file; expected a folder" if text else "is empty; expected a folder"
+    except (OSError, RuntimeError, ValueError) as error:
+        words = f"is no name of a folder: {getattr(error, 'strerror', None) or error}"
+    raise argparse.ArgumentTypeError(f"{text!r} {words}")
 
 
 def load_game(parser, name, grid_size=10):
@@ -145,26 +127,28 @@ def load_game(parser, name, grid_size=10):
         parser.error(f"--{error}")
 
 
-def add_run(parser, text, kind=as_folder, metavar="FOLDER", default="RUN", game=True):
-    """Give a command the arguments that all have that show a finished run.
+def run_parser(prog, description, out, kind=as_folder, default="RUN"):
+    """The parser of a command that shows a finished run.
 
     Parameters
     ----------
-    parser : Parser
-        The command's.
-    text : str
+    prog, description : str
+        Of the command.
+    out : str
         What ``--out`` is for.
-    kind, metavar, default
-        Its type, and how its value and its default are called.
-    game : bool
-        Whether there is ``--game``.
+    kind, default
+        Its type, and how its default is called.
+
+    Returns
+    -------
+    Parser
+        With the arguments RUN, ``--game`` and ``--out``.
     """
+    parser = Parser(prog=f"python -m minidqn.{prog}", description=description)
     parser.add_argument("run", type=as_folder, metavar="RUN", help="folder of a run")
-    if game:
-        parser.add_argument("--game", help="the run's game, if it is none of this package")
-    parser.add_argument(
-        "--out", type=kind, metavar=metavar, help=f"{text} (default: {default})"
-    )  # fmt: skip
+    parser.add_argument("--game", help="the run's game, if it is none of this package")
+    parser.add_argument("--out", type=kind, help=f"{out} (default: {default})")
+    return parser
 
 
 @contextlib.contextmanager
@@ -180,10 +164,11 @@ def reading(parser, folder):
     """
     try:
         yield
+        return
     except ValueError as error:
         parser.error(error)
     except MemoryError:
-        parser.error(f"RUN {folder}: its network does not fit into memory")
+        words = "its network does not fit into memory"
     except OSError as error:
         words = f"cannot read {error.filename}: {error.strerror}"
         if not folder.exists():
@@ -192,41 +177,41 @@ def reading(parser, folder):
             command = f"python -m minidqn.train --resume {shlex.quote(str(folder))}"
             words = f"it has not ended yet; {command} goes on with it"
             with contextlib.suppress(OSError, ValueError):
-                *_, failure = runs.read_config(folder)
-                words = words if failure is None else f"it has failed: {failure}"
-        parser.error(f"RUN {folder}: {words}")
+                if (failure := runs.read_config(folder)[2]) is not None:
+                    words = f"it has failed: {failure}"
+    parser.error(f"RUN {folder}: {words}")
 
 
-def loaded_run(parser, folder, name=None):
+def loaded_run(parser, arguments):
     """A finished run; what keeps it from being read is told as one line.
 
     Parameters
     ----------
     parser : Parser
-        The command's.
-    folder : Path
-        The run's.
-    name : str, optional
-        Of its game, if ``--game`` was given.
+        From `run_parser`.
+    arguments : Namespace
+        Its arguments.
 
     Returns
     -------
     settings, model, game
         As from ``runs.load_run``.
     """
-    game = None if name is None or name in games.OWN else load_game(parser, name)
-    with reading(parser, folder):
-        return runs.load_run(folder, game)
+    name, game = arguments.game, None
+    if name is not None and name not in games.OWN:
+        game = load_game(parser, name)
+    with reading(parser, arguments.run):
+        return runs.load_run(arguments.run, game)
 
 
 @contextlib.contextmanager
 def writing_run(parser, arguments):
-    """The folder that a command of `add_run` writes to; what goes wrong there is one line.
+    """The folder that a command writes to; what goes wrong there is told as one line.
 
     Parameters
     ----------
     parser : Parser
-        The command's.
+        From `run_parser`.
     arguments : Namespace
         Its arguments.
 
@@ -235,15 +220,13 @@ def writing_run(parser, arguments):
     Path
         The folder, which exists.
     """
-    folder = arguments.out or arguments.run
+    flag, folder = ("--out", arguments.out) if arguments.out else ("RUN", arguments.run)
     try:
-        with writing_to(parser, "--out" if arguments.out else "RUN", folder):
+        with writing_to(parser, flag, folder), announce_compilation():
             folder.mkdir(parents=True, exist_ok=True)
             yield folder
-    except games.GameError as error:
-        parser.error(f"RUN {arguments.run}: {error}")
-    except MemoryError:
-        parser.error(f"RUN {arguments.run}: what it shows does not fit into memory")
+    except (games.GameError, MemoryError) as error:
+        parser.error(f"RUN {arguments.run}: {error or 'it does not fit into memory'}")
 
 
 @contextlib.contextmanager
@@ -265,7 +248,7 @@ def announce_compilation():
         def on_start(self, _):
             if self.started is None:
                 self.started = time.perf_counter()
-                _say("compiling kernels, once ... ")
+                tell("compiling kernels, once ...", " ")
 
         def on_end(self, _):
             pass
@@ -274,7 +257,7 @@ def announce_compilation():
     with event.install_listener("numba:compile", announcement):
         yield
     if announcement.started is not None:
-        _say(f"{time.perf_counter() - announcement.started:.1f} s\n")
+        tell(f"{time.perf_counter() - announcement.started:.1f} s")
 
 
 class Progress:
@@ -294,13 +277,11 @@ class Progress:
     REFRESH_SECONDS = 0.1
 
     def __init__(self, epochs, stream=None, evaluated=None):
-        self.epochs = epochs
+        self.epochs, self.evaluated = epochs, evaluated
         self.stream = sys.stdout if stream is None else stream
         self.moving = self.stream.isatty() and os.environ.get("TERM") != "dumb"
-        self.evaluated = evaluated  # the last record that was measured
         self.first = None  # the first record with updates
-        self.shown = -1.0
-        self.width = 0  # of the moving line
+        self.shown, self.width = -1.0, 0  # seconds and length of the moving line
 
     def show(self, record):
         """Take note of a `Record` and show it, if it is time to.
@@ -312,16 +293,16 @@ class Progress:
         """
         if record.mean_return is not None:
             self.evaluated = record
+        if self.first is None and record.updates:
+            self.first = record  # the epochs before it cost next to nothing
         last = record.epoch == self.epochs
-        if self.moving:
-            line = self._line(record)
-            if last or record.seconds - self.shown >= self.REFRESH_SECONDS:
-                self.shown = record.seconds
-                line = line[: shutil.get_terminal_size().columns - 1]
-                # Blanks only over what was longer: Ctrl-C is echoed behind them.
-                self._write("\r" + line.ljust(self.width) + ("\n" if last else ""))
-                self.width = len(line)
-        elif record.epoch % self.EVERY_EPOCHS == 0:
+        if self.moving and (last or record.seconds - self.shown >= self.REFRESH_SECONDS):
+            self.shown = record.seconds
+            line = self._line(record)[: shutil.get_terminal_size().columns - 1]
+            # Blanks only over what was longer: Ctrl-C is echoed behind them.
+            self._write("\r" + line.ljust(self.width) + "\n" * last)
+            self.width = len(line)
+        elif not self.moving and record.epoch % self.EVERY_EPOCHS == 0:
             score = self._score(": ", "not measured yet")
             if self.evaluated is not None and self.evaluated.epoch != record.epoch:
                 score += f" (epoch {self.evaluated.epoch})"
@@ -339,23 +320,20 @@ class Progress:
 
     def _score(self, between, unknown):
         """The last measure, such as "wins: 69/80" or "return: 3.21"."""
-        if self.evaluated is None:
-            return f"return{between}{unknown}"
-        if self.evaluated.wins is None:
-            return f"return{between}{self.evaluated.mean_return:.2f}"
+        if self.evaluated is None or self.evaluated.wins is None:
+            score = unknown if self.evaluated is None else f"{self.evaluated.mean_return:.2f}"
+            return f"return{between}{score}"
         return f"wins{between}{self.evaluated.wins}/{self.evaluated.starts}"
 
     def _line(self, record):
         """The moving line."""
-        if self.first is None and record.updates:
-            self.first = record  # the epochs before it cost next to nothing
-        left, per_second = "-:--", 0.0
-        if self.first is not None and record.epoch > self.first.epoch:
-            seconds = record.seconds - self.first.seconds
-            per_second = (record.updates - self.first.updates) / max(seconds, 1e-9)
-            seconds *= (self.epochs - record.epoch) / (record.epoch - self.first.epoch)
+        left, per_second, first = "-:--", 0.0, self.first or record
+        if record.epoch > first.epoch:
+            seconds = record.seconds - first.seconds
+            per_second = (record.updates - first.updates) / max(seconds, 1e-9)
+            seconds *= (self.epochs - record.epoch) / (record.epoch - first.epoch)
             left = f"{round(seconds) // 60}:{round(seconds) % 60:02d}"
-        return (
-            f"epoch {record.epoch}/{self.epochs}  loss {record.loss:.6f}  {self._score(' ', '-')}  "
-            f"{per_second:,.0f} updates/s  {left} left"
+        done = (
+            f"epoch {record.epoch}/{self.epochs}  loss {record.loss:.6f}  {self._score(' ', '-')}"
         )
+        return f"{done}  {per_second:,.0f} updates/s  {left} left"

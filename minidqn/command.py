@@ -10,7 +10,6 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -26,59 +25,40 @@ from minidqn.replay import Memory, experience_replay
 from minidqn.runs import Settings, State
 from minidqn.train import DivergenceError, measured, play_test_games, training
 
-__all__ = ["main"]
-
 CHECKPOINT_EVERY = 50
 """Epochs from one checkpoint to the next, unless told otherwise."""
 
-HELP = {
-    "game": "fruit, snake, gym:ID, or a file and the Game in it, such as my_game.py:game",
-    "grid_size": "rows and columns of the grid of fruit and snake, in cells",
-    "epochs": "episodes to play, one an epoch",
-    "batch_size": "experiences in a learning step",
-    "epsilon": "share of random actions, 0 to 1",
-    "gamma": "discount factor of a step, 0 to below 1",
-    "learning_rate": "RMSprop's step length",
-    "capacity": "experiences that the replay memory keeps",
-    "filters": "filters of each convolution",
-    "kernel_size": "rows and columns of a filter, in pixels",
-    "units": "units of the first dense layer",
-    "seed": "number that all randomness comes from",
-    "eval_every": "epochs from one evaluation to the next",
-}
+SETTINGS = {field.name: field for field in dataclasses.fields(Settings)}
 
 
 def _parser():
-    """The command line; what is not given is not there."""
+    """The command line; options that are not given are not in its result."""
     parser = cli.Parser(
         prog="python -m minidqn.train",
         description="Train a network to play a game; see it learn, and keep the run.",
         argument_default=argparse.SUPPRESS,
     )
 
-    def add(flag, default, text, **how):
-        parser.add_argument(flag, help=f"{text} (default: {default})", **how)
+    def add(flag, words, default=None, **how):
+        words += "" if default is None else f" (default: {default})"
+        parser.add_argument(flag, help=words, **how)
 
-    for field in dataclasses.fields(Settings):
-        how = {"type": type(field.default), "metavar": "X" if field.type is float else "N"}
+    for name, field in SETTINGS.items():
+        how = {"type": field.type, "metavar": "X" if field.type is float else "N"}
+        default = field.default
         if field.type is tuple:
             how |= {"type": int, "nargs": "*"}
-        elif field.type is str:
-            how["metavar"] = "GAME"
-        default = " ".join(map(str, field.default)) if field.type is tuple else field.default
-        add(_flag(field.name), default, HELP[field.name], **how)
-    add("--checkpoint-every", CHECKPOINT_EVERY, "epochs from one checkpoint to the next", type=int,
-        metavar="N")  # fmt: skip
-    add("--out", "runs/GAME", "folder that the run is kept in", type=cli.as_folder,
-        metavar="FOLDER")  # fmt: skip
-    add("--engine", "auto", "numpy runs every layer as it is written, to be stepped through, "
-        "and slowly", choices=ENGINES)  # fmt: skip
-    parser.add_argument(
-        "--resume", type=cli.as_folder, metavar="FOLDER",
-        help="go on with the run in this folder, with its settings; --epochs may be more",
-    )  # fmt: skip
-    parser.add_argument("--overwrite", action="store_true", help="replace a run that is there")
-    parser.add_argument("--no-images", action="store_true", help="draw no pictures")
+            default = " ".join(map(str, default))
+        add(_flag(name), field.metadata["help"], default, **how)
+    add("--checkpoint-every", "epochs from one checkpoint to the next", CHECKPOINT_EVERY,
+        type=int, metavar="N")  # fmt: skip
+    add("--engine", "numpy runs every layer as it is written, to be stepped through, and slowly",
+        "auto", choices=ENGINES)  # fmt: skip
+    add("--out", "folder that the run is kept in", "runs/GAME", type=cli.as_folder)
+    add("--resume", "go on with the run in this folder, with its settings; --epochs may be more",
+        type=cli.as_folder)  # fmt: skip
+    add("--overwrite", "replace a run that is there", action="store_true")
+    add("--no-images", "draw no pictures", action="store_true")
     return parser
 
 
@@ -89,166 +69,108 @@ def _flag(name):
 
 def _as_flags(error):
     """An error about settings, in the words of the command line."""
-    words = str(error)
-    name = words.partition(" is ")[0]
-    return words.replace(name, _flag(name), 1) if name in HELP else words
+    name, *rest = str(error).partition(" is ")
+    return "".join([_flag(name) if name in SETTINGS else name, *rest])
 
 
-class _Session(NamedTuple):
-    """What a run is written with, from its beginning or from a checkpoint on.
-
-    Attributes
-    ----------
-    folder : Path
-        The run's.
-    lock : Lock
-        On the folder.
-    stop : _Stop
-        What has been asked of this process.
-    given : dict
-        The command line.
-    prepare : callable or None
-        Takes the folder, and removes from it what must not stay.
-    """
-
-    folder: Path
-    lock: runs.Lock
-    stop: object
-    given: dict
-    prepare: object
-
-    def save(self, state):
-        """Write a checkpoint, if the folder is still this training's."""
-        self.lock.require()
-        runs.save_checkpoint(self.folder, state)
-
-    def keep_moment(self, epoch, model):
-        """Keep the weights of the end of an epoch, if it is one of those that are kept."""
-        if moments.is_moment(epoch):
-            self.lock.require()
-            moments.save(self.folder, epoch, model)
-
-    def hint(self, prog, settings):
-        """The command that goes on with the run."""
-        words = [prog, "--resume", shlex.quote(str(self.folder))]
-        if settings.game not in games.OWN:
-            words += ["--game", shlex.quote(settings.game)]
-        for name in ("checkpoint_every", "engine"):
-            if name in self.given:
-                words += [_flag(name), str(self.given[name])]
-        if "no_images" in self.given:
-            words.append("--no-images")
-        return " ".join(words)
-
-
-def _begin(parser, options, engine):
-    """The state of a run before its first epoch."""
+def _new(parser, given, stack):
+    """A new run: its state before the first epoch, its folder, its lock, and what empties it."""
+    options = {name: value for name, value in given.items() if name in SETTINGS}
     try:
         settings = Settings(**options)
         if "grid_size" in options and settings.game not in games.OWN:
             raise ValueError(f"grid_size is for {' and '.join(games.OWN)}")
-    except (TypeError, ValueError) as error:
+        game = games.load(settings.game, settings.grid_size)
+        streams, memory = settings.streams(), Memory(settings.capacity, game.shape)
+        model = settings.q_network(game, streams.weights, given.get("engine", "auto"))
+    except (ImportError, TypeError, ValueError) as error:
         parser.error(_as_flags(error))
-    game = cli.load_game(parser, settings.game, settings.grid_size)
-    *_, height, width = game.shape
-    least = len(settings.filters) * (settings.kernel_size - 1) + 1
-    if min(height, width) < least:
-        wanted = f"at least {least} x {least} for --filters and --kernel-size"
-        parser.error(f"frames of {game.name} are {height} x {width}; expected {wanted}")
-    streams, rate = settings.streams(), settings.learning_rate
-    try:
-        memory = Memory(settings.capacity)
-        model = q_network(0, streams.weights, rate, engine or "auto", game, **settings.network)
-    except (MemoryError, ValueError, OverflowError) as error:
-        if str(error).startswith("learning_rate"):  # others are NumPy's
-            parser.error(_as_flags(error))
-        parser.error(
-            f"--capacity {settings.capacity} and a network for frames of {game.shape} "
-            "do not fit into memory"
-        )
-    return State(settings, game, model, streams, memory, [])
+    except MemoryError:
+        size = f"--capacity {settings.capacity} and a network for frames of {game.shape}"
+        parser.error(f"{size} do not fit into memory")
+    folder = given.get("out", Path("runs") / re.sub(r"\W+", "-", settings.game).strip("-"))
+    with cli.writing_to(parser, "--out", folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = stack.enter_context(runs.Lock(folder))
+        try:
+            runs.require_free(folder, "overwrite" in given)
+        except ValueError as error:
+            parser.error(f"--out {folder} {error}")
+    return State(settings, game, model, streams, memory, []), folder, lock, runs.clear
 
 
-def _resume(parser, given, options, engine):
-    """The state of a run at its last checkpoint that is whole, and if that is the older one."""
+def _old(parser, given, stack):
+    """The same of a run that goes on from its last checkpoint that is whole."""
     folder, game = given["resume"], None
-    if "game" in options and options["game"] not in games.OWN:
-        game = cli.load_game(parser, options["game"])
+    for name in ("out", "overwrite"):
+        if name in given:
+            parser.error(f"--{name} is for a new run; --resume goes on with the old one")
+    if not any((folder / name).exists() for name in (runs.CHECKPOINT, runs.PREVIOUS)):
+        missing = "holds no checkpoint" if folder.exists() else "does not exist"
+        parser.error(f"--resume {folder} {missing}; start a run with --out")
+    with cli.writing_to(parser, "--resume", folder):
+        lock = stack.enter_context(runs.Lock(folder))
+    if given.get("game", "fruit") not in games.OWN:
+        game = cli.load_game(parser, given["game"])
     try:
-        state, failures = runs.load_latest(folder, game, engine)
+        state, failures = runs.load_latest(folder, game, given.get("engine"))
     except runs.WrongGameError as error:
         parser.error(f"--resume {folder}: {error}")
     except ValueError as error:
-        parser.error(
-            f"--resume {folder}: no checkpoint can be read; --out {shlex.quote(str(folder))} "
-            f"--overwrite starts anew: {error}"
-        )
+        anew = f"--out {shlex.quote(str(folder))} --overwrite starts anew"
+        parser.error(f"--resume {folder}: no checkpoint can be read; {anew}: {error}")
     for failure in failures:
         cli.tell(f"{failure}; going back to {runs.PREVIOUS}")
-    state = _with_options(parser, state, options, folder)
+    state = _with_options(parser, state, given, folder)
     done, epochs = len(state.records), state.settings.epochs
     if done < epochs:
         print(f"going on after epoch {done} of {epochs}")
     else:
         print(f"all {epochs} epochs are done; --epochs N goes on to epoch N")
-    return state, bool(failures)
+    return state, folder, lock, runs.discard_newest if failures else None
 
 
-def _with_options(parser, state, options, folder):
+def _with_options(parser, state, given, folder):
     """A state whose number of epochs is what was asked for; no other setting changes."""
-    done = len(state.records)
-    for name, value in options.items():
-        had = getattr(state.settings, name)
+    had, done = state.settings, len(state.records)
+    for name in SETTINGS.keys() & given.keys():
+        value, kept = given[name], getattr(had, name)
         value = tuple(value) if isinstance(value, list) else value
-        moved = name == "game" and not {value, had} & games.OWN.keys()  # such as a file
-        if name != "epochs" and value != had and not moved:
-            parser.error(f"{_flag(name)} is {value}; the run in {folder} has {had}, and keeps it")
-    epochs = options.get("epochs", state.settings.epochs)
+        moved = name == "game" and not {value, kept} & games.OWN.keys()  # such as a file
+        if name != "epochs" and value != kept and not moved:
+            parser.error(f"{_flag(name)} is {value}; the run in {folder} has {kept}, and keeps it")
+    epochs, game = given.get("epochs", had.epochs), given.get("game", had.game)
     if epochs < done:
         parser.error(f"--epochs is {epochs}; the run in {folder} has done {done} already")
-    game = options.get("game", state.settings.game)
-    settings = dataclasses.replace(state.settings, epochs=epochs, game=game)
-    # What was measured because an epoch was the last is not, now that it is not.
+    # A record that was measured because its epoch was the last is not, if others follow.
+    unmeasured = dict.fromkeys(("mean_return", "wins", "starts", "q_error"))
     records = [
-        record
-        if record.epoch % settings.eval_every == 0 or record.epoch == epochs
-        else record._replace(mean_return=None, wins=None, starts=None, q_error=None)
-        for record in state.records
+        r if r.epoch % had.eval_every == 0 or r.epoch == epochs else r._replace(**unmeasured)
+        for r in state.records
     ]
+    settings = dataclasses.replace(had, epochs=epochs, game=game)
     return state._replace(settings=settings, records=records)
 
 
-class _Stop:
-    """Takes note of Ctrl-C and SIGTERM, so that an epoch can end first; a second one ends it all.
+def _signals(stack):
+    """Signals that have told this process to stop, a list that grows.
 
-    Attributes
-    ----------
-    signal : int or None
-        What has come.
+    After Ctrl-C or SIGTERM the epoch ends first; the second one ends it all.
     """
+    came, before = [], {}
 
-    def __init__(self):
-        self.signal = None
-        self._before = {}
-
-    def __enter__(self):
-        for number in (signal.SIGINT, signal.SIGTERM):
-            try:
-                self._before[number] = signal.signal(number, self._note)
-            except ValueError:  # not in the main thread, which alone gets signals
-                break
-        return self
-
-    def _note(self, number, frame):
-        self.signal = number
-        signal.signal(number, self._before[number])
+    def note(number, _):
+        came.append(number)
+        signal.signal(number, before[number])
         if sys.stderr is not None:  # else 2 may be any other file
             with contextlib.suppress(OSError):  # its reader may be gone, by the same Ctrl-C
                 os.write(2, b"\nstopping as soon as all is saved; once more: at once\n")
 
-    def __exit__(self, *exception):
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+    with contextlib.suppress(ValueError):  # not in the main thread, which alone gets signals
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before[number] = signal.signal(number, note)
+            stack.callback(signal.signal, number, before[number])
+    return came
 
 
 def main(argv=None):
@@ -268,96 +190,51 @@ def main(argv=None):
     began = time.perf_counter()
     parser = _parser()
     given = vars(parser.parse_args(argv))
-    options = {name: given[name] for name in HELP if name in given}
-    engine = given.get("engine")
+    start = _old if "resume" in given else _new
     try:
-        whole("--checkpoint-every", given.get("checkpoint_every", CHECKPOINT_EVERY))
-    except (TypeError, ValueError) as error:
+        every = whole("--checkpoint-every", given.get("checkpoint_every", CHECKPOINT_EVERY))
+    except ValueError as error:
         parser.error(error)
     with contextlib.ExitStack() as stack:
-        stop = stack.enter_context(_Stop())
-        start = _go_on if "resume" in given else _start
-        state, folder, lock, prepare = start(parser, given, options, engine, stack)
-        flag = "--resume" if "resume" in given else "--out"
-        if "no_images" not in given:
-            with cli.writing_to(parser, flag, folder):
-                runs.subfolder(folder, runs.IMAGES).mkdir(exist_ok=True)
+        signals = _signals(stack)
+        state, folder, lock, prepare = start(parser, given, stack)
         with cli.announce_compilation():
             warm_up(state.model.engine)
-        return _run(parser, _Session(folder, lock, stop, given, prepare), state, began)
-
-
-def _start(parser, given, options, engine, stack):
-    """A new run: its state, its folder, the lock of that, and what empties it at last."""
-    state = _begin(parser, options, engine)
-    name = re.sub(r"\W+", "-", state.settings.game).strip("-")
-    folder = given.get("out", Path("runs") / name)
-    with cli.writing_to(parser, "--out", folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = stack.enter_context(runs.Lock(folder))
         try:
-            runs.require_free(folder, "overwrite" in given)
-        except ValueError as error:
-            parser.error(f"--out {folder} {error}")
-    return state, folder, lock, runs.clear
+            if prepare is not None:
+                prepare(folder)
+            if not _train(state, folder, lock, signals, every):
+                hint = _hint(parser.prog, folder, given)
+                cli.tell(f"stopped after epoch {len(state.records)}; to go on: {hint}")
+                return 128 + signals[0]
+            _finish(state, folder, lock, "no_images" not in given)
+        except BrokenPipeError:
+            raise
+        except (DivergenceError, GameError) as error:
+            with contextlib.suppress(OSError):
+                runs.write_config(folder, state.settings, state.game, str(error))
+            kept = "keeps its last checkpoint" if state.records else "has nothing yet: --overwrite"
+            return _failed(parser, f"{error}; {folder} {kept}")
+        except OSError as error:
+            return _failed(parser, f"writing to {folder} failed: {error}")
+        except MemoryError as error:
+            return _failed(parser, f"the run in {folder} does not fit into memory: {error}")
+        _summary(state, folder, time.perf_counter() - began, "no_images" not in given)
+        return 128 + signals[0] if signals else 0
 
 
-def _go_on(parser, given, options, engine, stack):
-    """The same of a run that goes on."""
-    folder = given["resume"]
-    for name in ("out", "overwrite"):
-        if name in given:
-            parser.error(f"--{name} is for a new run; --resume goes on with the old one")
-    if not any((folder / name).exists() for name in (runs.CHECKPOINT, runs.PREVIOUS)):
-        missing = "holds no checkpoint" if folder.exists() else "does not exist"
-        parser.error(f"--resume {folder} {missing}; start a run with --out")
-    with cli.writing_to(parser, "--resume", folder):
-        lock = stack.enter_context(runs.Lock(folder))
-    state, is_older = _resume(parser, given, options, engine)
-    return state, folder, lock, runs.discard_newest if is_older else None
+def _failed(parser, words):
+    """Say what has ended a run; the exit status."""
+    cli.tell(f"{parser.prog}: error: {words}")
+    return 1
 
 
-def _run(parser, session, state, began):
-    """Train, and say how it ended; the exit status."""
-    folder, stop, settings = session.folder, session.stop, state.settings
-    try:
-        if not _train(session, state):
-            hint = session.hint(parser.prog, settings)
-            cli.tell(f"stopped after epoch {len(state.records)}; to go on: {hint}")
-            return 128 + stop.signal
-        session.lock.require()
-        state.model.save_weights(folder / runs.WEIGHTS)
-        if "no_images" not in session.given:
-            from minidqn.pictures import save_pictures
-
-            played = play_test_games(state.model, settings, game=state.game)
-            save_pictures(folder, state.model, state.game, settings, state.records, played)
-    except BrokenPipeError:
-        raise
-    except (DivergenceError, GameError) as error:
-        with contextlib.suppress(OSError):
-            runs.write_config(folder, settings, state.game, str(error))
-        kept = "keeps its last checkpoint" if state.records else "has nothing yet: --overwrite"
-        cli.tell(f"{parser.prog}: error: {error}; {folder} {kept}")
-        return 1
-    except OSError as error:
-        cli.tell(f"{parser.prog}: error: writing to {folder} failed: {error}")
-        return 1
-    except MemoryError as error:
-        cli.tell(f"{parser.prog}: error: the run in {folder} does not fit into memory: {error}")
-        return 1
-    record, seconds = state.records[-1], time.perf_counter() - began
-    if record.wins is None:
-        chance = random_return(state.game, 100, settings.streams().test)
-        words = f"mean return {record.mean_return:.2f}, of random play {chance:.2f}"
-    else:
-        words = f"{record.wins} of {record.starts} starts won, mean |Q - Q*| {record.q_error:.3f}"
-    print(f"{words}, in {seconds:.1f} s")
-    if "no_images" in session.given:
-        print(f"weights and metrics: {folder}")
-    else:
-        print(f"pictures: {folder / runs.GIF}, {folder / '*.png'}, {folder / runs.IMAGES}")
-    return 0 if stop.signal is None else 128 + stop.signal
+def _hint(prog, folder, given):
+    """The command that goes on with a run."""
+    kept = {name: given[name] for name in ("game", "checkpoint_every", "engine") if name in given}
+    flags = [f"{_flag(name)} {shlex.quote(str(value))}" for name, value in kept.items()]
+    flags += ["--no-images"] * ("no_images" in given)
+    return " ".join([prog, "--resume", shlex.quote(str(folder)), *flags])
 
 
 def warm_up(engine):
@@ -375,39 +252,71 @@ def warm_up(engine):
     seal()
 
 
-def _train(session, state):
+def _train(state, folder, lock, signals, every):
     """Run the loop; whether it came to its end, and was not told to stop before."""
     settings, game, model, streams, memory, records = state
-    if session.prepare is not None:
-        session.prepare(session.folder)
-    runs.write_config(session.folder, settings, game)
+
+    def save():
+        lock.require()
+        runs.save_checkpoint(folder, state)
+
+    def keep_moment(epoch):
+        if moments.is_moment(epoch):
+            lock.require()
+            moments.save(folder, epoch, model)
+
+    runs.write_config(folder, settings, game)
     if len(records) == settings.epochs and records[-1].mean_return is None:
         records[-1] = measured(records[-1], model, game, settings)
     evaluated = [record for record in records if record.mean_return is not None]
     progress = cli.Progress(settings.epochs, evaluated=evaluated[-1] if evaluated else None)
-    every = session.given.get("checkpoint_every", CHECKPOINT_EVERY)
-    with runs.MetricsWriter(session.folder, records) as metrics:
-        moments.discard_after(session.folder, len(records))
+    with runs.MetricsWriter(folder, records) as metrics:
+        moments.discard_after(folder, len(records))
         if not records:
-            session.keep_moment(0, model)
-        session.save(state)  # even the first epochs are not lost, nor how many there will be
+            keep_moment(0)
+        save()  # even the first epochs are not lost, nor how many there will be
         last = records[-1] if records else None
         for record in training(model, settings, streams, game, memory, last):
             records.append(record)
             metrics.write(record)
             if record.updates:  # else nothing has changed since the first moment
-                session.keep_moment(record.epoch, model)
-            stopped = session.stop.signal is not None
-            if record.epoch % every == 0 or record.epoch == settings.epochs or stopped:
-                session.save(state)
+                keep_moment(record.epoch)
+            if record.epoch % every == 0 or record.epoch == settings.epochs or signals:
+                save()
             try:
                 progress.show(record)
             except BrokenPipeError:
-                session.save(state)
+                save()
                 raise
-            if stopped:
+            if signals:
                 return False
     return True
+
+
+def _finish(state, folder, lock, draw):
+    """Write the weights and, if they are to be drawn, the pictures."""
+    settings, game, model, *_, records = state
+    lock.require()
+    model.save_weights(folder / runs.WEIGHTS)
+    if draw:
+        from minidqn.pictures import save_pictures
+
+        played = play_test_games(model, settings, game=game)
+        save_pictures(folder, model, game, settings, records, played)
+
+
+def _summary(state, folder, seconds, drawn):
+    """Say how a run has ended."""
+    settings, game, *_, records = state
+    record = records[-1]
+    if record.wins is None:
+        chance = random_return(game, 100, settings.streams().test)
+        words = f"mean return {record.mean_return:.2f}, of random play {chance:.2f}"
+    else:
+        words = f"{record.wins} of {record.starts} starts won, mean |Q - Q*| {record.q_error:.3f}"
+    print(f"{words}, in {seconds:.1f} s")
+    pictures = f"pictures: {folder / runs.GIF}, {folder / '*.png'}, {folder / runs.IMAGES}"
+    print(pictures if drawn else f"weights and metrics: {folder}")
 
 
 if __name__ == "__main__":

@@ -11,17 +11,6 @@ from minidqn.exact import q_star
 from minidqn.fruit import ACTIONS, draw, episode, starts
 from minidqn.qlearning import greedy
 
-__all__ = [
-    "greedy_games",
-    "mean_return",
-    "q_error",
-    "q_table",
-    "random_return",
-    "recorded_games",
-    "win_rate",
-    "wins",
-]
-
 
 def greedy_games(model, episodes, actions=ACTIONS):
     """Play games with the best known action at every step.
@@ -43,7 +32,7 @@ def greedy_games(model, episodes, actions=ACTIONS):
 
     Examples
     --------
-    >>> from minidqn.train import q_network
+    >>> from minidqn.recipe import q_network
     >>> games = [episode(grid_size=10, start=start) for start in starts(10)]
     >>> [len(step) for step in greedy_games(q_network(), games)]
     [80, 80, 80, 80, 80, 80, 80, 80, 80]

@@ -5,8 +5,6 @@ import numpy as np
 from minidqn.checks import number
 from minidqn.fruit import ACTIONS, starts
 
-__all__ = ["q_star"]
-
 
 def q_star(grid_size=10, gamma=0.8):
     """Q*, the return of each action in each state when all later actions are the best.

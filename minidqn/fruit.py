@@ -8,16 +8,12 @@ reward is 0, so a reward that is not 0 marks the last frame and nothing else
 does.
 """
 
-import functools
 import itertools
-import operator
 
 import numpy as np
 
 from minidqn.checks import generator, whole
-from minidqn.games import Game
-
-__all__ = ["ACTIONS", "Fruit", "draw", "episode", "one_of_the_actions", "starts"]
+from minidqn.games import GridGame
 
 ACTIONS = (-1, 0, 1)
 """Left, stay, right: columns that the basket moves in one step."""
@@ -26,7 +22,7 @@ LEAST_GRID = 3
 """Rows and columns of the smallest grid: the basket's width."""
 
 
-class Fruit(Game):
+class Fruit(GridGame):
     """This game as a `Game`, of which everything is known: wins and Q* are exact.
 
     Parameters
@@ -41,9 +37,7 @@ class Fruit(Game):
     """
 
     def __init__(self, grid_size=10):
-        self.grid_size = whole("grid_size", grid_size, LEAST_GRID)
-        begin = functools.partial(episode, self.grid_size)
-        super().__init__(begin, ACTIONS, (1, grid_size, grid_size), "fruit", picture=_picture)
+        super().__init__(grid_size, episode, ACTIONS, 1, "fruit", picture=_picture)
 
 
 def _picture(frame):
@@ -51,35 +45,6 @@ def _picture(frame):
     layers = np.concatenate([frame, frame])
     layers[0, -1] = layers[1, :-1] = 0
     return layers
-
-
-def one_of_the_actions(action):
-    """An action of the game.
-
-    Parameters
-    ----------
-    action : object
-        What it should be.
-
-    Returns
-    -------
-    int
-        -1, 0 or 1.
-
-    Raises
-    ------
-    TypeError
-        If it is not a whole number.
-    ValueError
-        If it is another number.
-    """
-    try:
-        number = operator.index(action)
-    except TypeError:
-        raise TypeError(f"action is {action!r}; expected one of {ACTIONS}") from None
-    if number not in ACTIONS:
-        raise ValueError(f"action is {action!r}; expected one of {ACTIONS}")
-    return number
 
 
 def starts(grid_size=10):
@@ -192,4 +157,4 @@ def _fall(grid_size, fruit_column, basket):
         if fruit_row == grid_size - 2:
             reward = 1 if abs(fruit_column - basket) <= 1 else -1
         action = yield draw(grid_size, fruit_row, fruit_column, basket), reward
-        basket = min(max(basket + one_of_the_actions(action), 1), grid_size - 2)
+        basket = min(max(basket + whole("action", action, -1, most=1), 1), grid_size - 2)

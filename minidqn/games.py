@@ -1,9 +1,9 @@
 """Games: any coroutine that draws frames and takes actions, and what an agent must know of it."""
 
+import functools
 import importlib
 import inspect
 import math
-import operator
 import runpy
 import traceback
 from pathlib import Path
@@ -12,8 +12,6 @@ from typing import NamedTuple
 import numpy as np
 
 from minidqn.checks import generator, one_line, whole
-
-__all__ = ["OWN", "Game", "GameError", "Turn", "load"]
 
 OWN = {"fruit": "Fruit", "snake": "Snake"}
 """Games of this package: a module each, and the `Game` in it."""
@@ -98,14 +96,10 @@ class Game:
             raise TypeError(f"episode is {episode!r}; expected {wanted}: {error}") from None
         self.episode = episode
         self.name = str(name or getattr(episode, "__name__", type(episode).__name__))
-        try:
-            self.actions = tuple(operator.index(action) for action in actions)
-        except TypeError:
-            raise TypeError(f"actions is {actions!r}; expected whole numbers") from None
+        # The memory keeps them in 32 bits.
+        self.actions = tuple(whole("an action", a, -(2**31), most=2**31 - 1) for a in actions)
         if not self.actions or len(set(self.actions)) < len(self.actions):
             raise ValueError(f"actions is {self.actions}; expected different numbers, one or more")
-        for action in self.actions:
-            whole("an action", action, -(2**31), most=2**31 - 1)  # as the memory keeps them
         self.shape = tuple(whole("a length of shape", length) for length in shape)
         if len(self.shape) != 3:
             raise ValueError(f"shape is {self.shape}; expected (C, H, W)")
@@ -145,14 +139,14 @@ class Game:
                 turn = self._turn(step, episode.send(action), turn)
             except StopIteration:
                 raise self._error(step, "it has returned; expected a turn that ends it") from None
-            if turn.done:
-                episode.close()
             if turn.done and step == 0:
                 words = "it ends before any action; with pairs, by a reward that is not 0"
                 raise self._error(step, words)
-            action = yield turn
             if turn.done:
+                episode.close()
+                yield turn
                 return
+            action = yield turn
             if action not in self.actions:
                 raise ValueError(f"action is {action!r}; expected one of {self.actions}")
         raise self._error(step, "it still goes on; expected its end, or a larger max_steps")
@@ -161,29 +155,48 @@ class Game:
         """What the coroutine yielded as a `Turn`, if it is one."""
         if not isinstance(told, tuple) or not 2 <= len(told) <= 4:
             raise self._error(step, f"it yields {told!r:.80}; expected (frame, reward, terminated)")
-        frame, reward, *ends = told
-        frame = np.asarray(frame)
+        frame, reward, *ends = np.asarray(told[0]), *told[1:]
         if frame.shape != self.shape:
             raise self._error(step, f"its frame has shape {frame.shape}; expected {self.shape}")
-        if frame.dtype.kind not in "fiub":
-            raise self._error(step, f"its frame has dtype {frame.dtype}; expected numbers")
-        if frame.dtype.kind == "f" and not np.isfinite(frame).all():
-            raise self._error(step, "its frame holds NaN or infinity; expected finite numbers")
+        if frame.dtype.kind not in "fiub" or not np.isfinite(frame).all():
+            raise self._error(step, f"its frame holds {frame.dtype}; expected finite numbers")
         if before is not None and np.may_share_memory(frame, before.frame):
             raise self._error(step, "its frame is the one before; expected a new array each time")
-        if isinstance(reward, (np.number, np.bool_)):
-            reward = reward.item()
+        if isinstance(reward, (bool, np.bool_, np.number)):
+            reward = np.add(reward, 0).item()
         if not isinstance(reward, (int, float)) or not math.isfinite(reward):
             raise self._error(step, f"its reward is {reward!r:.80}; expected a finite number")
         for name, end in zip(("terminated", "truncated"), ends, strict=False):
             if not isinstance(end, (bool, np.bool_)):
                 raise self._error(step, f"its {name} is {end!r:.80}; expected a bool")
-        terminated = bool(ends[0]) if ends else reward != 0
-        return Turn(frame, reward, terminated, len(ends) == 2 and bool(ends[1]))
+        terminated, truncated = map(bool, [*ends, False][:2] if ends else [reward != 0, False])
+        return Turn(frame, reward, terminated, truncated)
 
     def _error(self, step, words):
         """What is wrong with the coroutine."""
         return GameError(one_line(f"{self.name}, step {step}: {words}"))
+
+
+class GridGame(Game):
+    """A game of this package on a square grid.
+
+    Parameters
+    ----------
+    grid_size : int
+        Rows and columns of the grid, at least 3.
+    episode : callable
+        ``episode(grid_size, rng)`` begins a game.
+    actions, name, picture
+        As for `Game`.
+    channels : int
+        Of a frame.
+    """
+
+    def __init__(self, grid_size, episode, actions, channels, name, picture=None):
+        self.grid_size = whole("grid_size", grid_size, 3)
+        begin = functools.partial(episode, self.grid_size)
+        shape = channels, self.grid_size, self.grid_size
+        super().__init__(begin, actions, shape, name, picture=picture)
 
 
 def load(name, grid_size=10):

@@ -25,8 +25,6 @@ try:
 except ImportError:
     raise ImportError('Gymnasium is missing: python -m pip install "minidqn[gym]"') from None
 
-__all__ = ["GameEnv", "fruit", "game", "snake"]
-
 
 class GameEnv(gymnasium.Env):
     """A game as an environment. Action n is the n-th of the game's.

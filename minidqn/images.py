@@ -4,18 +4,6 @@ from minidqn import cli, runs
 from minidqn.pictures import save_charts
 from minidqn.train import play_test_games
 
-__all__ = ["main"]
-
-
-def _parser():
-    """The command line."""
-    parser = cli.Parser(
-        prog="python -m minidqn.images",
-        description="Draw what a saved run has learned: its curve, wins, values and filters.",
-    )
-    cli.add_run(parser, f"folder for {', '.join(runs.CHARTS)}, which are replaced")
-    return parser
-
 
 def main(argv=None):
     """Run the command line.
@@ -30,16 +18,16 @@ def main(argv=None):
     int
         Exit status 0.
     """
-    parser = _parser()
+    what = "Draw what a saved run has learned: its curve, wins, values and filters."
+    out = f"folder for {', '.join(runs.CHARTS)}, which are replaced"
+    parser = cli.run_parser("images", what, out)
     arguments = parser.parse_args(argv)
-    settings, model, game = cli.loaded_run(parser, arguments.run, arguments.game)
+    settings, model, game = cli.loaded_run(parser, arguments)
     with cli.reading(parser, arguments.run):
         records = runs.read_metrics(arguments.run, settings.epochs)
     with cli.writing_run(parser, arguments) as folder:
-        with cli.announce_compilation():
-            frames = play_test_games(model, settings, 1, game)[0][0]
-        frame = frames[len(frames) // 2]
-        for path in save_charts(folder, model, game, settings, records, frame):
+        played = play_test_games(model, settings, 1, game)
+        for path in save_charts(folder, model, game, settings, records, played):
             print(path)
     return 0
 

@@ -16,8 +16,6 @@ import numpy as np
 from minidqn import runs, storage
 from minidqn.checks import finite
 
-__all__ = ["dequantized", "discard_after", "is_moment", "load", "quantized", "save", "saved_epochs"]
-
 MOST = 127
 """The greatest number that a weight is rounded to; an int8 holds it and its negative."""
 
@@ -204,6 +202,6 @@ def discard_after(folder, epoch):
     epoch : int
         The last whose moment stays.
     """
-    for path in runs.moment_paths(folder):
+    for path in runs.numbered(folder, runs.MOMENTS):
         if int(path.stem) > epoch:
             path.unlink()

@@ -23,8 +23,6 @@ from minidqn import cli, moments, runs
 from minidqn.evaluate import q_error, wins
 from minidqn.storage import atomic_write
 
-__all__ = ["assemble", "describe", "main"]
-
 MOST_MOMENTS = 8
 """Moments of the training on a page, the last among them: at G = 10 they take 0.9 MB."""
 
@@ -188,17 +186,6 @@ def _html_file(text):
     return path
 
 
-def _parser():
-    """The command line of ``python -m minidqn.page``."""
-    parser = cli.Parser(
-        prog="python -m minidqn.page",
-        description="Make one page of a run of fruit, in which the network plays in any browser.",
-    )
-    default = f"RUN/{runs.PAGE}"
-    cli.add_run(parser, "the page, which is replaced", _html_file, "FILE", default, game=False)
-    return parser
-
-
 def main(argv=None):
     """Run the command line.
 
@@ -212,7 +199,9 @@ def main(argv=None):
     int
         Exit status 0.
     """
-    parser = _parser()
+    what = "Make one page of a run of fruit, in which the network plays in any browser."
+    out, default = "the page, which is replaced", f"RUN/{runs.PAGE}"
+    parser = cli.run_parser("page", what, out, _html_file, default)
     arguments = parser.parse_args(argv)
     flag, path = "--out" if arguments.out else "RUN", arguments.out or arguments.run / runs.PAGE
     with cli.reading(parser, arguments.run), cli.announce_compilation():

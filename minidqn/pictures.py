@@ -16,19 +16,16 @@ from pathlib import Path
 import numpy as np
 
 from minidqn import runs
-from minidqn.checks import finite, number, whole
 from minidqn.evaluate import q_table, wins
 from minidqn.exact import q_star
 from minidqn.fruit import Fruit
 from minidqn.storage import atomic_write
 
-__all__ = [
-    "frame_pixels", "save_charts", "save_curve", "save_feature_maps", "save_filters",
-    "save_games", "save_gif", "save_img", "save_pictures", "save_values", "save_wins",
-]  # fmt: skip
-
 SIDE = 240
 """Pixels on the side of a frame's picture, about."""
+
+FRAMES_PER_SECOND = 5
+"""Speed of the animations."""
 
 MOST_FRAMES = 500
 """Frames that are drawn, at most: a game may have thousands."""
@@ -84,12 +81,11 @@ def frame_pixels(frame):
     Raises
     ------
     ValueError
-        If it is of another shape, or holds a number that is not finite.
+        If it is of another shape.
     """
     frame = np.asarray(frame)
     if frame.ndim not in (2, 3) or frame.size == 0:
         raise ValueError(f"frame has shape {frame.shape}; expected (C, H, W) or (H, W)")
-    finite("frame", frame)
     frame = frame.reshape(-1, *frame.shape[-2:])
     if frame.dtype == np.uint8 and len(frame) == 3:
         cells = np.moveaxis(frame, 0, -1)
@@ -134,12 +130,9 @@ def _of_starts(axes, table, **look):
     """Draw a table [shape=(G, G - 2)] over the fruit's column and the basket's centre."""
     columns, places = table.shape
     extent = (-0.5, columns - 0.5, 0.5, places + 0.5)
-    image = axes.imshow(
-        table.T, origin="lower", extent=extent, aspect="auto", interpolation="nearest", **look
-    )
     _count_along(axes.xaxis)
     _count_along(axes.yaxis)
-    return image
+    return axes.imshow(table.T, origin="lower", extent=extent, aspect="auto", **look)
 
 
 def save_pictures(folder, model, game, settings, records, played):
@@ -161,8 +154,7 @@ def save_pictures(folder, model, game, settings, records, played):
         If one cannot be written.
     """
     save_games(folder, game, played)
-    frames = played[0][0]
-    save_charts(folder, model, game, settings, records, frames[len(frames) // 2])
+    save_charts(folder, model, game, settings, records, played)
 
 
 def save_games(folder, game, played):
@@ -178,7 +170,8 @@ def save_games(folder, game, played):
     OSError
         If one cannot be written.
     """
-    runs.remove_images(folder)
+    for path in runs.numbered(folder, runs.IMAGES):
+        path.unlink()
     saver, left, shown = save_img(runs.subfolder(folder, runs.IMAGES)), MOST_FRAMES, []
     next(saver)
     for frames, _ in played:
@@ -189,23 +182,14 @@ def save_games(folder, game, played):
     save_gif(folder / runs.GIF, filter(None, shown))
 
 
-def save_charts(folder, model, game, settings, records, frame):
+def save_charts(folder, model, game, settings, records, played):
     """Save all figures of a run under the names that ``runs`` has for them.
 
     Parameters
     ----------
-    folder : Path
-        Where they go.
-    model : Sequential
-        The run's network.
-    game : Game
-        The run's.
-    settings : Settings
-        The run's.
-    records : list of Record
-        One for each epoch.
-    frame : ndarray [shape=(C, H, W)]
-        Of the game, to see what convolutions make of it.
+    folder, model, game, settings, records, played
+        As for `save_pictures`. The middle frame of the first game shows what convolutions
+        make of it.
 
     Returns
     -------
@@ -217,20 +201,21 @@ def save_charts(folder, model, game, settings, records, frame):
     OSError
         If one cannot be written.
     """
-    written = [runs.CURVE]
-    save_curve(folder / runs.CURVE, records)
+    drawn = {runs.CURVE: (save_curve, records)}
     if isinstance(game, Fruit):
-        written += [runs.WINS, runs.VALUES]
-        save_wins(folder / runs.WINS, wins(model, game.grid_size))
         exact = q_star(game.grid_size, settings.gamma)
-        save_values(folder / runs.VALUES, q_table(model, game.grid_size), exact)
+        drawn[runs.WINS] = save_wins, wins(model, game.grid_size)
+        drawn[runs.VALUES] = save_values, q_table(model, game.grid_size), exact
     if settings.filters:
-        written += [runs.FILTERS, runs.FEATURES]
-        save_filters(folder / runs.FILTERS, model.layers[0].kernel)
+        frames = played[0][0]
+        frame = frames[len(frames) // 2]
         outputs = model.layer_outputs(frame[np.newaxis])
         maps = [(name, y[0]) for name, y in outputs.items() if y.ndim == 4]
-        save_feature_maps(folder / runs.FEATURES, frame_pixels(game.picture(frame)), maps)
-    return [folder / name for name in written]
+        drawn[runs.FILTERS] = save_filters, model.layers[0].kernel
+        drawn[runs.FEATURES] = save_feature_maps, frame_pixels(game.picture(frame)), maps
+    for name, (save, *arguments) in drawn.items():
+        save(folder / name, *arguments)
+    return [folder / name for name in drawn]
 
 
 def save_curve(path, records):
@@ -266,19 +251,16 @@ def save_curve(path, records):
             if name == "loss":
                 look = {"color": VERMILION, "linewidth": 1}
             values = np.array([getattr(record, name) for record in shown], float)
-            values = values.clip(-MOST, MOST)
-            axes.plot([record.epoch for record in shown], values, **look)
+            axes.plot([record.epoch for record in shown], values.clip(-MOST, MOST), **look)
             if name == "wins":
-                starts = evaluated[0].starts
-                axes.axhline(starts, color="0.6", linewidth=1, linestyle="--")
-                axes.set_ylim(0, starts * 1.05)
+                axes.axhline(shown[0].starts, color="0.6", linewidth=1, linestyle="--")
+                axes.set_ylim(0, shown[0].starts * 1.05)
             elif name == "q_error":
                 axes.set_ylim(bottom=0)
-            elif name == "loss" and trained:
+            elif name == "loss" and shown:
                 axes.set_yscale("log")
             axes.set_title(title, fontsize=11)
-            axes.set_xlabel("epoch")
-            axes.set_xlim(0, max((record.epoch for record in records), default=1))
+            axes.set(xlabel="epoch", xlim=(0, max((r.epoch for r in records), default=1)))
             axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
             axes.grid(alpha=0.25)
             axes.spines[["top", "right"]].set_visible(False)
@@ -291,21 +273,9 @@ def save_wins(path, won):
     ----------
     path : path-like
         The PNG file to make or to replace.
-    won : array_like of bool [shape=(G, G - 2)]
+    won : ndarray of bool [shape=(G, G - 2)]
         As ``evaluate.wins`` returns it.
-
-    Raises
-    ------
-    ValueError
-        If it is of another shape or dtype.
-    OSError
-        If the file cannot be written.
     """
-    won = np.asarray(won)
-    if won.dtype != bool or won.ndim != 2 or won.shape[0] != won.shape[1] + 2 or won.size == 0:
-        raise ValueError(
-            f"won is {won.dtype} of shape {won.shape}; expected bool of shape (G, G - 2)"
-        )
     columns, places = won.shape
     with _figure(760, 620, path) as figure:
         from matplotlib.colors import ListedColormap
@@ -318,77 +288,51 @@ def save_wins(path, won):
             axes.vlines(np.arange(1, columns) - 0.5, 0.5, places + 0.5, "white", linewidth=1.5)
             axes.hlines(np.arange(1, places) + 0.5, -0.5, columns - 0.5, "white", linewidth=1.5)
         fruit, basket = np.nonzero(~won)
-        axes.scatter(
-            fruit, basket + 1, (0.3 * edge) ** 2, marker="x", color="white", linewidths=edge / 30
-        )
+        cross = {"marker": "x", "color": "white", "linewidths": edge / 30}
+        axes.scatter(fruit, basket + 1, (0.3 * edge) ** 2, **cross)
         axes.set_title(f"{won.sum()} of {won.size} starts won by greedy play")
-        axes.set_xlabel("column of the fruit")
-        axes.set_ylabel("column of the basket's centre")
-        figure.legend(
-            handles=[Patch(facecolor=WON, edgecolor="0.4", label="won"),
-                     Patch(facecolor=LOST, edgecolor="0.4", label="lost, with a cross")],
-            loc="lower center", ncols=2, frameon=False,
-        )  # fmt: skip
+        axes.set(xlabel="column of the fruit", ylabel="column of the basket's centre")
+        kinds = ((WON, "won"), (LOST, "lost, with a cross"))
+        patches = [Patch(facecolor=colour, edgecolor="0.4", label=kind) for colour, kind in kinds]
+        figure.legend(handles=patches, loc="lower center", ncols=2, frameon=False)
 
 
-def save_values(path, learned, exact, row=None):
+def save_values(path, learned, exact):
     """Save heat maps of learned and exact values, side by side for every action.
 
-    What is not finite is left blank; what is beyond [-1, 1], which no return is, has
-    the colour of the end.
+    They are of the states three steps before the end, where values are still far apart, or
+    half way down a small grid. Numbers that are not finite are left blank; those beyond
+    [-1, 1], which no return is, have the colour of the end.
 
     Parameters
     ----------
     path : path-like
         The PNG file to make or to replace.
-    learned, exact : array_like [shape=(G - 2, G, G - 2, 3)]
+    learned, exact : ndarray [shape=(G - 2, G, G - 2, 3)]
         As ``evaluate.q_table`` and ``exact.q_star`` return them.
-    row : int, optional
-        Row of the fruit. By default three steps before the end, where values are still
-        far apart, or half way down a small grid.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an array is of another shape, or there is no such row.
-    OSError
-        If the file cannot be written.
     """
-    learned, exact = np.asarray(learned, np.float64), np.asarray(exact, np.float64)
-    for name, array in (("learned", learned), ("exact", exact)):
-        side = len(array) if array.ndim else 0
-        if side == 0 or array.shape != (side, side + 2, side, 3):
-            raise ValueError(f"{name} has shape {array.shape}; expected (G - 2, G, G - 2, 3)")
-    if learned.shape != exact.shape:
-        raise ValueError(f"learned has shape {learned.shape}; expected {exact.shape}, as exact")
-    rows = len(exact)
-    row = rows - min(3, (rows + 1) // 2) if row is None else whole("row", row, 0, most=rows - 1)
-    learned, exact = learned[row], exact[row]
+    left = min(3, (len(exact) + 1) // 2)
+    learned, exact = np.asarray(learned[-left], np.float64), exact[-left]
     errors = np.abs(learned - exact)
     greatest = np.max(errors, initial=0, where=np.isfinite(errors)) or 1.0
     with _figure(1000, 980, path) as figure:
         grid = figure.subplots(3, 3, sharex=True, sharey=True)
-        figure.subplots_adjust(
-            left=0.065, right=0.98, bottom=0.175, top=0.905, hspace=0.22, wspace=0.1
-        )
+        room = {"left": 0.065, "right": 0.98, "bottom": 0.175, "top": 0.905}
+        figure.subplots_adjust(**room, hspace=0.22, wspace=0.1)
         for action, name in enumerate(("left", "stay", "right")):
-            titles = f"Q(S, {name}), learned", f"Q*(S, {name}), exact", f"|Q - Q*| of {name}"
-            for place, (table, title) in enumerate(
-                zip((learned, exact, errors), titles, strict=True)
-            ):
-                low, high = (0, greatest) if place == 2 else (-1, 1)
-                axes = grid[action, place]
+            shown = {
+                f"Q(S, {name}), learned": (learned, -1, 1),
+                f"Q*(S, {name}), exact": (exact, -1, 1),
+                f"|Q - Q*| of {name}": (errors, 0, greatest),
+            }
+            for axes, (title, (table, low, high)) in zip(grid[action], shown.items(), strict=True):
                 image = _of_starts(axes, table[..., action], cmap=COLOURS, vmin=low, vmax=high)
                 axes.set_title(title, fontsize=11)
-                if action == 2:
-                    axes.set_xlabel("column of the fruit")
-                if place == 0:
-                    axes.set_ylabel("column of the basket's centre")
-        left = rows - row
-        steps = "1 step" if left == 1 else f"{left} steps"
-        figure.suptitle(
-            f"Action values with the fruit in row {row}, {steps} before the end", y=0.975
-        )
+            grid[action, 0].set_ylabel("column of the basket's centre")
+        for axes in grid[-1]:
+            axes.set_xlabel("column of the fruit")
+        steps = f"row {len(learned[0]) - left}, {left} step{'s' * (left > 1)} before the end"
+        figure.suptitle(f"Action values with the fruit in {steps}", y=0.975)
         _bar(figure, (0.1, 0.085, 0.51, 0.02), grid[0, 0].images[0], "value, in units of reward")
         _bar(figure, (0.715, 0.085, 0.245, 0.02), image, "distance, in units of reward")
 
@@ -403,32 +347,27 @@ def _bar(figure, place, image, label):
     bar.set_label(label)
 
 
-GAP = 0.26
-"""Between two tiles, in widths of a tile."""
-
-
-def _tiles(axes, images, vmin, vmax, across, names=None):
+def _tiles(axes, images, vmin, vmax, across, names=None, numbers=False):
     """Draw images [shape=(H, W, F)] as tiles, so many in a row, numbered unless they have names.
 
-    Returns the last one. A tile is 1 wide.
+    `numbers` are written into the cells, so that signs are read in greyscale too.
     """
     height, width, count = images.shape
-    names = range(count) if names is None else names
-    down, tall = math.ceil(count / across), height / width
-    for tile in range(count):
+    gap = max(1, round(0.26 * width))
+    mosaic = np.full((math.ceil(count / across) * (height + gap), across * (width + gap)), np.nan)
+    for tile, name in enumerate(names or range(count)):
         row, column = divmod(tile, across)
-        x, y = column * (1 + GAP), row * (tall + GAP)
-        image = axes.imshow(
-            images[..., tile], extent=(x, x + 1, y + tall, y), cmap=COLOURS, vmin=vmin,
-            vmax=vmax, interpolation="nearest",
-        )  # fmt: skip
-        axes.text(x, y - 0.02, str(names[tile]), fontsize=9, verticalalignment="bottom")
-    axes.set_xlim(-0.02, across * (1 + GAP) - GAP + 0.02)
-    axes.set_ylim(down * (tall + GAP) - GAP + 0.02, -GAP)
-    axes.set_aspect("equal", anchor="N")
-    axes.set(xticks=[], yticks=[])
+        top, left = row * (height + gap) + gap, column * (width + gap)
+        mosaic[top : top + height, left : left + width] = images[..., tile]
+        axes.text(left - 0.5, top - 0.55, str(name), fontsize=9, verticalalignment="bottom")
+    for (row, column), weight in np.ndenumerate(mosaic if numbers else np.zeros((0, 0))):
+        if np.isfinite(weight):
+            words = f"{weight:+.2f}".replace("-", "\N{MINUS SIGN}")
+            colour = "white" if weight < 0.15 * vmin else "black"
+            axes.text(column, row, words, color=colour, fontsize=9, ha="center", va="center")
+    axes.set(xticks=[], yticks=[], anchor="N")
     axes.spines[:].set_visible(False)
-    return image
+    return axes.imshow(mosaic[:, :-gap], COLOURS, vmin=vmin, vmax=vmax, interpolation="nearest")
 
 
 def save_filters(path, kernel):
@@ -438,95 +377,58 @@ def save_filters(path, kernel):
     ----------
     path : path-like
         The PNG file to make or to replace.
-    kernel : array_like [shape=(kh, kw, C, F)]
-        Its weights. With several channels each filter has a tile for each of them, "0.2" for
-        channel 2 of filter 0.
-
-    Raises
-    ------
-    ValueError
-        If it is of another shape, or holds numbers that are not finite.
-    OSError
-        If the file cannot be written.
+    kernel : ndarray [shape=(kh, kw, C, F)]
+        Its weights, finite. With several channels each filter has a tile for each of them,
+        "0.2" for channel 2 of filter 0.
     """
     kernel = np.asarray(kernel, np.float64)
-    if kernel.ndim != 4 or kernel.size == 0:
-        raise ValueError(f"kernel has shape {kernel.shape}; expected (kh, kw, C, F)")
-    finite("kernel", kernel)
     height, width, channels, filters = kernel.shape
     across = max(1, round(math.sqrt(filters * channels) / channels)) * channels
-    tiles = kernel.swapaxes(2, 3).reshape(height, width, -1)
     names = [f"{f}.{c}" if channels > 1 else f for f, c in np.ndindex(filters, channels)]
     largest = np.abs(kernel).max() or 1.0
+    cell = 600 / (across * width)  # in pixels; numbers need room
+    numbers = cell >= 44 and 0.01 <= largest < 100
     with _figure(820, 960, path) as figure:
         axes = figure.add_axes((0.05, 0.13, 0.93, 0.82))
-        image = _tiles(axes, tiles, -largest, largest, across, names)
-        cell = 760 / (across * (1 + GAP) * width)  # in pixels
-        if cell >= 44 and 0.01 <= largest < 100:  # else the numbers have no room
-            _write_numbers(axes, tiles, across, largest)
+        tiles = kernel.swapaxes(2, 3).reshape(height, width, -1)
+        image = _tiles(axes, tiles, -largest, largest, across, names, numbers)
         weights = f"{height} × {width}" + (f" × {channels}" if channels > 1 else "")
-        names = "; 0.2 is channel 2 of filter 0" if channels > 2 else ""
-        axes.set_title(f"filters of the first convolution, {weights} weights each{names}")
+        example = "; 0.2 is channel 2 of filter 0" if channels > 2 else ""
+        axes.set_title(f"filters of the first convolution, {weights} weights each{example}")
         axes.set_xlabel("column of the window, in each filter")
         axes.set_ylabel("row of the window, in each filter")
         _bar(figure, (0.2, 0.065, 0.6, 0.018), image, "weight")
 
 
-def _write_numbers(axes, images, across, largest):
-    """Write each number into its cell, so that its sign is read in greyscale too."""
-    height, width, _ = images.shape
-    for (i, j, tile), weight in np.ndenumerate(images):
-        row, column = divmod(tile, across)
-        x = column * (1 + GAP) + (j + 0.5) / width
-        y = row * (height / width + GAP) + (i + 0.5) / width
-        colour = "white" if weight < -0.15 * largest else "black"
-        words = f"{weight:+.2f}".replace("-", "\N{MINUS SIGN}")
-        axes.text(x, y, words, color=colour, fontsize=9, ha="center", va="center")
-
-
 def save_feature_maps(path, frame, maps):
     """Save a frame, and beside it what convolutions make of it.
 
-    What is not finite is left blank.
+    Numbers that are not finite are left blank.
 
     Parameters
     ----------
     path : path-like
         The PNG file to make or to replace.
-    frame : array_like [shape=(H, W, 3)], uint8
+    frame : ndarray [shape=(H, W, 3)], uint8
         Picture of what the network was given.
-    maps : list of (str, array_like [shape=(H, W, F)])
+    maps : list of (str, ndarray [shape=(H, W, F)])
         Name and output of each convolution, as from ``Sequential.layer_outputs``.
-
-    Raises
-    ------
-    ValueError
-        If there are no maps, or an array is of another shape.
-    OSError
-        If the file cannot be written.
     """
-    maps = [(name, np.asarray(images, np.float64)) for name, images in maps]
-    if not maps:
-        raise ValueError("maps is empty; expected at least one convolution's")
-    for name, images in maps:
-        if images.ndim != 3 or images.size == 0:
-            raise ValueError(f"maps of {name} has shape {images.shape}; expected (H, W, F)")
     pixels = 310 + 370 * len(maps)
     with _figure(pixels, 520, path) as figure:
         axes = figure.add_axes((60 / pixels, 0.21, 210 / pixels, 0.7), anchor="N")
         axes.imshow(frame, interpolation="nearest")
         axes.set(title="the frame", xticks=[], yticks=[])
         for panel, (name, images) in enumerate(maps):
-            left = 310 + 370 * panel
+            images, left = np.asarray(images, np.float64), 310 + 370 * panel
             axes = figure.add_axes((left / pixels, 0.21, 340 / pixels, 0.7))
             low = np.min(images, initial=0, where=np.isfinite(images))
             high = np.max(images, initial=0, where=np.isfinite(images))
             height, width, count = images.shape
-            across = math.ceil(math.sqrt(count))
-            image = _tiles(axes, images, low, high if high > low else low + 1, across)
+            high, across = high if high > low else low + 1, math.ceil(math.sqrt(count))
+            image = _tiles(axes, images, low, high, across)
             axes.set_title(f"{name}: {count} maps of {height} × {width}")
-            axes.set_xlabel("column, in each map")
-            axes.set_ylabel("row, in each map")
+            axes.set(xlabel="column, in each map", ylabel="row, in each map")
             place = ((left + 20) / pixels, 0.11, 300 / pixels, 0.03)
             _bar(figure, place, image, f"output of {name}")
 
@@ -577,39 +479,32 @@ def save_img(directory="images"):
         frame = yield path
 
 
-def save_gif(path, games, frames_per_second=5):
+def save_gif(path, games):
     """Save games as one animation that repeats forever; each game's end is held.
 
     Parameters
     ----------
     path : path-like
-        The file to make or to replace; its name must end in .gif.
-    games : iterable of iterable of ndarray [shape=(1, H, W)]
+        The file to make or to replace.
+    games : iterable of iterable of ndarray [shape=(C, H, W)]
         The frames of each game, all of one shape.
-    frames_per_second : float
-        Speed of play.
 
     Raises
     ------
     ValueError
-        If the name does not end in .gif, there are no frames, they differ in
-        shape, one is not a picture, or the speed is not above 0.
+        If there are no frames, or one is not a picture.
     OSError
         If the file cannot be written.
     """
-    path = Path(path)
-    if path.suffix.lower() != ".gif":
-        raise ValueError(f"path is {str(path)!r}; expected a name that ends in .gif")
     pictures = []
     for game in games:
         pictures += [frame_pixels(frame) for frame in game]
         pictures += pictures[-1:] * 3
-    if len({picture.shape for picture in pictures}) != 1:
-        raise ValueError("games holds no frames, or frames of several shapes; expected one shape")
-    number("frames_per_second", frames_per_second, "(0, inf)")
+    if not pictures:
+        raise ValueError("games holds no frames; expected one game")
     height, width, _ = pictures[0].shape
     # The writer wants a name, and takes the format from its ending.
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp.gif")
+    temporary = Path(path).with_name(f".{Path(path).stem}.{os.getpid()}.tmp.gif")
     try:
         with _matplotlib():
             from matplotlib.animation import PillowWriter
@@ -619,7 +514,7 @@ def save_gif(path, games, frames_per_second=5):
             figure = Figure(figsize=(width, height), dpi=1)  # an inch a pixel: as they are
             FigureCanvasAgg(figure)
             picture = figure.figimage(pictures[0])
-            writer = PillowWriter(fps=frames_per_second)
+            writer = PillowWriter(fps=FRAMES_PER_SECOND)
             with writer.saving(figure, temporary, dpi=1):
                 for pixels in pictures:
                     picture.set_data(pixels)

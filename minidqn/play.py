@@ -12,8 +12,6 @@ from minidqn.fruit import Fruit
 from minidqn.pictures import save_games
 from minidqn.train import TEST_GAMES, play_test_games
 
-__all__ = ["frame_text", "main", "watch"]
-
 MOST_GAMES = 10_000
 """Games that are kept in memory, at most."""
 
@@ -75,22 +73,6 @@ def watch(games, stream=None, frames_per_second=6, words=None):
                 time.sleep((4 if ended else 1) / frames_per_second)
 
 
-def _parser():
-    """The command line."""
-    parser = cli.Parser(
-        prog="python -m minidqn.play",
-        description="Play the test games of a saved run again, and draw them anew.",
-    )
-    cli.add_run(parser, "folder for images/ and game.gif, which are replaced")
-    parser.add_argument(
-        "--games", type=int, default=TEST_GAMES, metavar="N",
-        help=f"games to play (default: {TEST_GAMES})",
-    )  # fmt: skip
-    parser.add_argument("--watch", action="store_true", help="draw the games in the terminal")
-    parser.add_argument("--no-images", action="store_true", help="draw no pictures")
-    return parser
-
-
 def main(argv=None):
     """Run the command line.
 
@@ -104,28 +86,30 @@ def main(argv=None):
     int
         Exit status 0.
     """
-    parser = _parser()
+    what = "Play the test games of a saved run again, and draw them anew."
+    parser = cli.run_parser("play", what, "folder for images/ and game.gif, which are replaced")
+    count = f"games to play (default: {TEST_GAMES})"
+    parser.add_argument("--games", type=int, default=TEST_GAMES, metavar="N", help=count)
+    parser.add_argument("--watch", action="store_true", help="draw the games in the terminal")
+    parser.add_argument("--no-images", action="store_true", help="draw no pictures")
     arguments = parser.parse_args(argv)
     try:
         whole("--games", arguments.games, most=MOST_GAMES)
     except ValueError as error:
         parser.error(error)
-    settings, model, game = cli.loaded_run(parser, arguments.run, arguments.game)
+    settings, model, game = cli.loaded_run(parser, arguments)
     with cli.writing_run(parser, arguments) as folder:
-        with cli.announce_compilation():
-            games = play_test_games(model, settings, arguments.games, game)
+        games = play_test_games(model, settings, arguments.games, game)
         if not arguments.no_images:
             save_games(folder, game, games)
-    if isinstance(game, Fruit):
-        if arguments.watch:
-            watch(games, words=lambda total: "caught" if total > 0 else "missed")
-        won, caught = wins(model, game.grid_size), sum(total > 0 for _, total in games)
+    fruit, returns = isinstance(game, Fruit), [total for _, total in games]
+    if arguments.watch:
+        watch(games, words=(lambda total: "caught" if total > 0 else "missed") if fruit else None)
+    if fruit:
+        won, caught = wins(model, game.grid_size), sum(total > 0 for total in returns)
         print(f"{caught} of {len(games)} games won; {won.sum()} of all {won.size} starts")
     else:
-        if arguments.watch:
-            watch(games)
-        mean = sum(total for _, total in games) / len(games)
-        print(f"mean return of {len(games)} games: {mean:.2f}")
+        print(f"mean return of {len(games)} games: {sum(returns) / len(games):.2f}")
     if not arguments.no_images:
         print(f"pictures: {folder / runs.GIF}, {folder / runs.IMAGES}")
     return 0

@@ -17,8 +17,6 @@ import numpy as np
 from minidqn.checks import generator, number
 from minidqn.fruit import ACTIONS
 
-__all__ = ["columns", "epsilon_greedy", "greedy", "learn", "td_targets"]
-
 
 def greedy(q_values, actions=ACTIONS):
     """The best action of each state.

@@ -3,7 +3,8 @@
 from minidqn.fruit import Fruit
 from minidqn.nn import Conv2D, Dense, Flatten, RMSprop, Sequential
 
-__all__ = ["count_weights", "q_network"]
+MOST_WEIGHTS = 2**40
+"""Weights of a network, at most: 4 TB."""
 
 
 def q_network(
@@ -43,7 +44,12 @@ def q_network(
         If an argument is not of this kind, or frames are too small for the convolutions.
     """
     game = game or Fruit(grid_size)
-    model, shape = Sequential(rng=rng), game.shape
+    model, shape, least = Sequential(rng=rng), game.shape, len(filters) * (kernel_size - 1) + 1
+    if min(shape[1:]) < least:
+        why = f"{least} x {least} for {len(filters)} convolutions of {kernel_size} x {kernel_size}"
+        raise ValueError(f"frames of {game.name} are {shape[1]} x {shape[2]}; expected {why}")
+    if count_weights(game, filters, kernel_size, units) > MOST_WEIGHTS:
+        raise MemoryError(f"a network for frames of {shape} is too large")
     for count in filters:
         model.add(Conv2D(count, kernel_size, activation="relu", input_shape=shape))
         shape = None

@@ -18,11 +18,9 @@ import math
 
 import numpy as np
 
-from minidqn.checks import finite, generator, numeric, whole
+from minidqn.checks import finite, generator, number, numeric, whole
 from minidqn.nn.kernels import scan
 from minidqn.nn.pixels import Pixels
-
-__all__ = ["Batch", "Memory", "experience_replay"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -75,7 +73,7 @@ def experience_replay(batch_size, capacity=100_000, rng=None, memory=None):
 
     Frames are copied, so the caller may change them afterwards. Only what is not 0 is
     kept, in 4 + 4 C bytes a position, and a frame that is both S' of one experience and
-    S of the next is kept once. A full memory overwrites its oldest experience; what
+    S of the next is kept once. A full memory forgets its oldest experience; what
     ``send`` has to do does not grow with how many are stored.
 
     Parameters
@@ -137,21 +135,19 @@ def _replay(memory, batch_size, rng):
 
 
 class Memory:
-    """The last `capacity` experiences, in a ring, and the pixels of their frames in another.
+    """The last `capacity` experiences, the oldest one first.
 
     Parameters
     ----------
     capacity : int
         Experiences that are kept.
+    shape : tuple of int, optional
+        (C, H, W) of every frame; that of the first by default.
 
     Attributes
     ----------
     count : int
         Experiences that are stored.
-    oldest : int
-        Which of them is the oldest, once all places are taken.
-    shape : tuple of int or None
-        (C, H, W) of a frame; None before the first.
 
     Raises
     ------
@@ -159,151 +155,120 @@ class Memory:
         If so many experiences do not fit.
     """
 
-    def __init__(self, capacity):
-        self.capacity = capacity
-        self.count = self.oldest = 0
-        self.shape = None
+    def __init__(self, capacity, shape=None):
+        self.capacity, self.shape = capacity, shape
+        self.count = self._oldest = 0
         try:  # pages that are not written to cost no memory
-            self._records = np.empty((capacity, 8), np.int32)
+            self._records = np.empty((capacity, 6), np.int64)  # as in `arrays`, side by side
         except (MemoryError, ValueError):
             raise MemoryError(f"capacity is {capacity}; so many experiences do not fit") from None
-        # Most of it is far from the processor, so what is read together lies side by side: in
-        # a record the rows of pixels where S begins and ends, those of S', action, reward and
-        # done, and in a row of pixels a position and C values.
-        self._rows, self._actions = self._records[:, :4], self._records[:, 4]
-        self._rewards, self._dones = self._records.view(np.float32)[:, 5], self._records[:, 6]
-        self._pixels = np.empty((0, 2), np.int32)
-        self._end = self._turn = 0  # where the newest frame ends, and where the last round did
-        self._newest = None  # bytes of the newest frame
+        # Rows of pixels are numbered from the first that was ever stored; row r lies at r modulo
+        # the length of this ring, so that a longer one takes them under the same numbers.
+        self._pixels = np.empty((1, 1 + (shape or (1,))[0]), np.int32)
+        self._newest, self._begin, self._end = None, 0, 0  # the newest frame and its rows
         self._bounds = np.empty((2, 1), np.int32)
 
     def store(self, experience):
-        """Put one `experience` where the oldest one is, or into a free place."""
+        """Put one `experience` behind the newest, in the place of the oldest if all are taken."""
         try:
             state, action, reward, next_state, *done = experience
             (done,) = done or [reward != 0]
         except (TypeError, ValueError):
             kind, wanted = type(experience).__name__, "(S, action, reward, S_prime, done)"
             raise TypeError(f"experience is {kind}; expected {wanted}") from None
-        state, next_state = self._frame("S", state), self._frame("S_prime", next_state)
-        action, reward, done = _checked(action, reward, done, len(experience) == 4)
-        place = self.count
+        action = whole("action", action, -(2**31), most=2**31 - 1)
+        reward = np.float32(number("reward", reward, "[-3e38, 3e38]")).view(np.int32)
+        if not isinstance(done, (bool, np.bool_)):
+            raise TypeError(f"done is {done!r}; expected a bool")
+        state, next_state = self._rows("S", state), self._rows("S_prime", next_state)
+        place = (self._oldest + self.count) % self.capacity
         if self.count == self.capacity:
-            place = self.oldest
-            self.oldest = (place + 1) % self.capacity
+            self._oldest = (self._oldest + 1) % self.capacity
             self.count -= 1
-        rows = self._rows
-        if self._newest == state.tobytes():
-            rows[place, :2] = rows[place - 1, 2:]
-        else:
-            used = rows[self.oldest, 0] if self.count else self._end
-            rows[place, :2] = self._append(state, used)
-        used = rows[self.oldest if self.count else place, 0]
-        rows[place, 2:] = self._append(next_state, used)
-        self._newest = next_state.tobytes()
-        self._actions[place], self._rewards[place] = action, reward
-        self._dones[place] = done
+        shared = self._newest == state.tobytes()
+        begin = self._begin if shared else self._end
+        used = self._records[self._oldest, 0] if self.count else begin
+        if not shared:
+            self._append(state, used)
+        self._newest, self._begin = next_state.tobytes(), self._end
+        self._append(next_state, used)
+        self._records[place] = begin, self._begin, self._end, action, reward, done
         self.count += 1
 
-    def _frame(self, name, frame):
-        """A frame as an array of finite float32 numbers, of the shape that all have."""
+    def _rows(self, name, frame):
+        """The pixels of a frame that are not 0, if it has the shape that all have."""
         frame = numeric(name, frame)
         if self.shape is None and frame.ndim == 3 and frame.size:
-            self.shape = frame.shape
+            self.shape, self._pixels = frame.shape, np.empty((1, 1 + len(frame)), np.int32)
         if frame.shape != self.shape:
             wanted = "(C, H, W)" if self.shape is None else f"{self.shape}, the first's"
             raise ValueError(f"{name} has shape {frame.shape}; expected {wanted}")
         with np.errstate(over="ignore"):  # what overflows is not finite
-            frame = np.array(frame, np.float32, order="C")
-        finite(name, frame)
-        return frame
+            frame = np.array(frame, np.float32, order="C").reshape(-1)
+        channels, columns = self.shape[0], self.shape[0] + 1
+        rows, bounds = np.empty((frame.size // channels, columns), np.int32), self._bounds
+        flat = rows.reshape(-1)
+        values = flat.view(np.float32)[1:]
+        count = scan(frame, channels, *bounds, flat, columns, values, columns)
+        if count < 0:
+            raise ValueError(f"{name} holds NaN or infinity; expected finite numbers")
+        return rows[:count]
 
-    def _append(self, frame, used):
-        """Add a frame's pixels behind the newest; rows from `used` on are in use. Its rows."""
-        channels, size = self.shape[0], frame.size // self.shape[0]
-        begin = self._end
-        if begin < used:  # the oldest rows are ahead, in the round before
-            fits = begin + size < used
-        else:
-            fits = begin + size <= len(self._pixels)
-            if not fits and size < used:
-                fits, self._turn, begin = True, begin, 0
-        if not fits:
-            self._grow(size, used)
-            begin = self._end
-        pixels, step = self._pixels[begin:].reshape(-1), channels + 1
-        values = pixels.view(np.float32)[1:]
-        flat = frame.reshape(-1)
-        self._end = begin + scan(flat, channels, *self._bounds, pixels, step, values, step)
-        return begin, self._end
-
-    def _in_order(self, used):
-        """The rows in use from the oldest on, and by how much each place's number changes."""
-        if self._end >= used:
-            order = np.arange(used, self._end)
-        else:
-            order = np.concatenate([np.arange(used, self._turn), np.arange(self._end)])
-        rows = self._rows[: min(self.count + 1, self.capacity)]
-        rows = rows + np.where(rows >= used, -used, self._turn - used)
-        return order, rows.astype(np.int32)
-
-    def _grow(self, size, used):
-        """Twice the room for pixels, with the rows in use at its beginning."""
-        order, rows = self._in_order(used)
-        self._rows[: len(rows)] = rows
-        self._end = len(order)
-        room, columns = max(2 * len(self._pixels), 4 * size), self.shape[0] + 1
-        if room * columns > np.iinfo(np.int32).max:
-            raise MemoryError(f"{self.count} experiences of this size do not fit")
-        pixels = np.empty((room, columns), np.int32)
-        pixels[: self._end] = self._pixels[order] if len(order) else 0
-        self._pixels = pixels
+    def _append(self, rows, used):
+        """Put a frame's rows behind the newest; those from `used` on are still needed."""
+        need = self._end + len(rows) - used
+        if need > len(self._pixels):
+            kept = np.arange(used, self._end)
+            longer = np.empty((2 * need, rows.shape[1]), np.int32)
+            longer[kept % len(longer)] = self._pixels[kept % len(self._pixels)]
+            self._pixels = longer
+        places = np.arange(self._end, self._end + len(rows)) % len(self._pixels)
+        self._pixels[places] = rows
+        self._end += len(rows)
 
     def take(self, places):
-        """The experiences at `places`, copied into a batch; S and S' share arrays of pixels."""
-        records = self._records.take(places, axis=0)
-        bounds = records[:, :4].T.reshape(2, 2, -1)  # of S and S' in turn: begin and end
-        begin, end = bounds[:, 0].reshape(-1), bounds[:, 1].reshape(-1)
+        """The experiences at `places`, copied into a batch; 0 is the oldest one's place."""
+        records = self._records[(np.asarray(places) + self._oldest) % self.capacity]
+        begin, end = records[:, :2].T.reshape(-1), records[:, 1:3].T.reshape(-1)  # of S, then S'
         counts = end - begin
-        last = counts.cumsum(dtype=np.int32)
+        last = counts.cumsum()
         first = last - counts
-        active, half = int(last[-1]), len(records)
-        rows = np.arange(active) + (begin - first).repeat(counts)
-        pixels = self._pixels.take(rows, axis=0)
-        positions, values = pixels[:, 0], pixels[:, 1:].copy().reshape(-1).view(np.float32)
-        split = int(last[half - 1])
-        states = Pixels(self.shape, first[:half], last[:half], positions, values, split)
-        next_states = Pixels(
-            self.shape, first[half:], last[half:], positions, values, active - split
+        rows = np.arange(last[-1]) + (begin - first).repeat(counts)
+        pixels = self._pixels.take(rows % len(self._pixels), axis=0)
+        positions, values = pixels[:, 0].copy(), pixels[:, 1:].copy().view(np.float32).reshape(-1)
+        states, next_states = (
+            Pixels(self.shape, *bounds, positions, values)
+            for bounds in np.stack([first, last]).reshape(2, 2, -1).swapaxes(0, 1)
         )
-        rewards = np.ascontiguousarray(records[:, 5]).view(np.float32)
-        return Batch(states, records[:, 4].copy(), rewards, next_states, records[:, 6] != 0)
+        actions, rewards = records[:, 3:5].T.astype(np.int32)
+        dones = records[:, 5] != 0
+        return Batch(states, actions, rewards.view(np.float32), next_states, dones)
 
     def arrays(self):
-        """All that is stored, as two arrays.
+        """All that is stored, from the oldest on.
 
         Returns
         -------
-        experiences : ndarray [shape=(count, 7)], int32
-            In the order of their places: where S begins and ends among the pixels, and S';
-            action; the bits of the reward, a float32; done, 0 or 1.
+        experiences : ndarray [shape=(count, 6)], int64
+            Row of `pixels` where S begins; where S ends and S' begins; where S' ends; action;
+            the bits of the reward, a float32; done, 0 or 1.
         pixels : ndarray [shape=(R, 1 + C)], int32
-            From the oldest on: position, and the bits of C values.
+            Of every frame that is not 0: position, and the bits of C values.
         """
-        order, rows = self._in_order(self._rows[self.oldest, 0] if self.count else self._end)
-        experiences = self._records[: self.count, :7].copy()
-        experiences[:, :4] = rows[: self.count]
-        return experiences, self._pixels[order]
+        experiences = np.roll(self._records[: self.count], -self._oldest, axis=0)
+        used = experiences[0, 0] if self.count else self._end
+        experiences[:, :3] -= used
+        return experiences, self._pixels[np.arange(used, self._end) % len(self._pixels)]
 
     @classmethod
-    def of(cls, experiences, pixels, capacity, oldest, shape):
+    def of(cls, experiences, pixels, capacity, shape):
         """A memory with what an earlier one gave, which is not trusted.
 
         Parameters
         ----------
-        experiences, pixels : ndarray, int32
+        experiences, pixels : ndarray
             See ``arrays``.
-        capacity, oldest : int
+        capacity : int
             The earlier memory's.
         shape : tuple of int
             Of a frame.
@@ -318,45 +283,24 @@ class Memory:
         ValueError
             If this is not what a memory holds.
         """
-        memory, count, size = cls(capacity), len(experiences), math.prod(shape[1:])
-        if count > capacity or oldest >= max(count, 1) or (oldest and count < capacity):
-            raise ValueError(f"a memory of {capacity} has {count} experiences from {oldest} on")
-        finite("rewards", experiences[:, 5].copy().view(np.float32))
-        finite("values", pixels[:, 1:].copy().view(np.float32))
-        if not np.isin(experiences[:, 6], (0, 1)).all():
-            raise ValueError("dones are not 0 or 1")
-        bounds = np.roll(experiences[:, :4].astype(np.int64), -oldest, axis=0)
-        shared = (bounds[1:, :2] == bounds[:-1, 2:]).all(axis=1)
-        follows = shared | (bounds[1:, 0] == bounds[:-1, 3])
-        if not (
-            follows.all()
-            and (bounds[:, 2] == bounds[:, 1]).all()
-            and (bounds[:, 1::2] >= bounds[:, ::2]).all()
-            and (bounds[:1, 0] == 0).all()
-            and len(pixels) == (bounds[-1, 3] if count else 0)
-        ):
+        memory, count, size = cls(capacity, shape), len(experiences), math.prod(shape[1:])
+        bounds, narrow, positions = experiences[:, :3], experiences.astype(np.int32), pixels[:, 0]
+        shared = (bounds[1:, :2] == bounds[:-1, 1:]).all(axis=1)
+        follows = (bounds[1:, 0] == bounds[:-1, 2]) | shared
+        outer = bounds.flat[[0, -1]].tolist() if count else [0, 0]
+        if outer != [0, len(pixels)] or not follows.all() or (np.diff(bounds) < 0).any():
             raise ValueError("rows are not those of frames, one after the other")
-        positions, inside = pixels[:, 0], np.ones(len(pixels) + 1, bool)
-        inside[bounds] = False  # where a frame begins, positions do too
         rises = np.diff(positions, prepend=-1) > 0
-        if not (rises | ~inside[:-1]).all() or not ((positions >= 0) & (positions < size)).all():
+        rises[bounds[bounds < len(pixels)]] = True  # where a frame begins, positions do too
+        if not rises.all() or not ((positions >= 0) & (positions < size)).all():
             raise ValueError("positions are not those of a frame's pixels")
-        memory.count, memory.oldest, memory.shape = count, oldest, shape if count else None
-        memory._records[:count, :7] = experiences
-        memory._pixels, memory._end = pixels.copy(), len(pixels)
+        if count > capacity or (narrow != experiences).any() or (experiences[:, 5] >> 1).any():
+            raise ValueError("experiences are more than the capacity, or hold what none does")
+        finite("rewards", narrow[:, 4].copy().view(np.float32))
+        finite("values", pixels[:, 1:].copy().view(np.float32))
+        memory.count, memory._records[:count] = count, experiences
+        if count:
+            memory._begin, memory._end = bounds[-1, 1:].tolist()
+            memory._newest = pixels[memory._begin :].tobytes()
+            memory._pixels = np.resize(pixels, (len(pixels) + 1, 1 + shape[0]))
         return memory
-
-
-def _checked(action, reward, done, ends_by_reward):
-    """What is not a frame of an experience, if it is what it should be."""
-    if type(reward) is not int or not -1 <= reward <= 1:  # else there is nothing to look at
-        if np.ndim(reward) != 0 or np.asarray(reward).dtype.kind not in "fiub":
-            raise TypeError(f"reward is {reward!r}; expected a number")
-        with np.errstate(over="ignore"):
-            kept = np.float32(reward)
-        if not math.isfinite(kept) or (ends_by_reward and (kept == 0) != (reward == 0)):
-            raise ValueError(f"reward is {reward!r}; expected a finite number that float32 holds")
-        reward = kept
-    if not isinstance(done, (bool, np.bool_)):
-        raise TypeError(f"done is {done!r}; expected a bool")
-    return whole("action", action, -(2**31), most=2**31 - 1), reward, done

@@ -17,7 +17,6 @@ import math
 import os
 import platform
 import re
-import stat
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,23 +29,15 @@ from minidqn.qlearning import columns
 from minidqn.recipe import count_weights, q_network
 from minidqn.replay import Memory
 
-__all__ = [
-    "CHARTS", "CHECKPOINT", "CONFIG", "GIF", "IMAGES", "METRICS", "MOMENTS", "PAGE", "PREVIOUS",
-    "WEIGHTS", "Lock", "MetricsWriter", "Record", "Settings", "State", "Streams", "WrongGameError",
-    "clear", "discard_newest", "game_of", "load_checkpoint", "load_latest", "load_run",
-    "moment_path", "moment_paths", "read_config", "read_metrics", "remove_images", "require_free",
-    "save_checkpoint", "subfolder", "write_config",
-]  # fmt: skip
-
 CONFIG, METRICS, WEIGHTS = "config.json", "metrics.csv", "weights.npz"
 GIF, IMAGES, MOMENTS, PAGE = "game.gif", "images", "moments", "page.html"
 CURVE, WINS, VALUES = "curve.png", "wins.png", "values.png"
 FILTERS, FEATURES = "filters.png", "features.png"
 CHARTS = (CURVE, WINS, VALUES, FILTERS, FEATURES)
 CHECKPOINT, PREVIOUS, LOCK = "checkpoint.npz", "checkpoint.prev.npz", "run.lock"
-_FILES = (CONFIG, METRICS, WEIGHTS, *CHARTS, GIF, PAGE, CHECKPOINT, PREVIOUS)
+FILES = (CONFIG, METRICS, WEIGHTS, *CHARTS, GIF, PAGE, CHECKPOINT, PREVIOUS)
 
-FORMAT = 3
+FORMAT = 4
 """Version of a checkpoint's format; a file of another is refused."""
 
 MOST_JSON = 100_000
@@ -70,72 +61,49 @@ class Streams(NamedTuple):
     test: np.random.Generator
 
 
+def _setting(default, words):
+    """A field of `Settings`, and what the command line says of it."""
+    return dataclasses.field(default=default, metadata={"help": words})
+
+
 @dataclasses.dataclass(frozen=True)
 class Settings:
     """Everything that decides the outcome of a run, checked.
 
-    Attributes
-    ----------
-    game : str
-        As ``games.load`` takes it: "fruit", "snake", "my_game.py:game" or "gym:ID".
-    grid_size : int
-        Rows and columns of the grid, if the game is one of the package's.
-    epochs : int
-        Episodes that are played, at least 1.
-    batch_size : int
-        Experiences in a learning step, from 1 to capacity.
-    epsilon : float
-        Share of random actions, in [0, 1].
-    gamma : float
-        Discount factor, in [0, 1).
-    learning_rate : float
-        RMSprop's, above 0.
-    capacity : int
-        Experiences that the memory keeps, at least 1.
-    filters : tuple of int
-        Of each convolution, the first one's first.
-    kernel_size : int
-        Rows and columns of a filter, in pixels.
-    units : int
-        Of the first dense layer.
-    seed : int
-        Source of all randomness, at least 0.
-    eval_every : int
-        Epochs from one evaluation to the next, at least 1.
+    The attributes are the command line's options: ``--batch-size`` is batch_size.
 
     Raises
     ------
     TypeError, ValueError
-        If one is not of this kind.
+        If one is not what its help says.
     """
 
-    game: str = "fruit"
-    grid_size: int = 10
-    epochs: int = 500
-    batch_size: int = 128
-    epsilon: float = 0.8
-    gamma: float = 0.8
-    learning_rate: float = 0.001
-    capacity: int = 100_000
-    filters: tuple = (16, 16)
-    kernel_size: int = 3
-    units: int = 100
-    seed: int = 0
-    eval_every: int = 10
+    game: str = _setting(
+        "fruit", "fruit, snake, gym:ID, or a file and the Game in it, such as my_game.py:game"
+    )
+    grid_size: int = _setting(10, "rows and columns of the grid of fruit and snake, in cells")
+    epochs: int = _setting(500, "episodes to play, one an epoch")
+    batch_size: int = _setting(128, "experiences in a learning step")
+    epsilon: float = _setting(0.8, "share of random actions, 0 to 1")
+    gamma: float = _setting(0.8, "discount factor of a step, 0 to below 1")
+    learning_rate: float = _setting(0.001, "RMSprop's step length, above 0")
+    capacity: int = _setting(100_000, "experiences that the replay memory keeps")
+    filters: tuple = _setting((16, 16), "filters of each convolution")
+    kernel_size: int = _setting(3, "rows and columns of a filter, in pixels")
+    units: int = _setting(100, "units of the first dense layer")
+    seed: int = _setting(0, "number that all randomness comes from, 0 or more")
+    eval_every: int = _setting(10, "epochs from one evaluation to the next")
 
     def __post_init__(self):
         if not isinstance(self.game, str) or not 0 < len(self.game) <= 1000:
             raise TypeError(f"game is {self.game!r:.80}; expected its name")
         if not isinstance(self.filters, (list, tuple)):
             raise TypeError(f"filters is {self.filters!r:.80}; expected whole numbers")
-        filters = tuple(whole("filters", count) for count in self.filters)
-        object.__setattr__(self, "filters", filters)
-        for name in ("epochs", "batch_size", "capacity", "eval_every", "kernel_size", "units"):
-            whole(name, getattr(self, name))
-        lost = len(filters) * (self.kernel_size - 1)
-        why = f": {len(filters)} convolutions of {self.kernel_size} x {self.kernel_size} need it"
-        whole("grid_size", self.grid_size, max(3, lost + 1), why)
-        whole("seed", self.seed, 0)
+        object.__setattr__(self, "filters", tuple(whole("filters", n) for n in self.filters))
+        for field in dataclasses.fields(self):
+            if field.type is int:
+                least = {"grid_size": 3, "seed": 0}.get(field.name, 1)
+                whole(field.name, getattr(self, field.name), least)
         number("epsilon", self.epsilon, "[0, 1]")
         number("gamma", self.gamma, "[0, 1)")
         number("learning_rate", self.learning_rate, "(0, inf)")
@@ -159,10 +127,27 @@ class Settings:
         seeds = np.random.SeedSequence(self.seed).spawn(len(Streams._fields))
         return Streams(*map(np.random.default_rng, seeds))
 
-    @property
-    def network(self):
-        """The sizes of the network, as ``recipe.q_network`` takes them, a dict."""
-        return {name: getattr(self, name) for name in ("filters", "kernel_size", "units")}
+    def q_network(self, game, rng=None, engine="auto", file=None):
+        """The run's network, before its training.
+
+        Parameters
+        ----------
+        game, rng, engine
+            As for ``recipe.q_network``.
+        file : Path, optional
+            What its weights will be read from, which must be large enough to hold them.
+
+        Returns
+        -------
+        Sequential
+            Compiled.
+        """
+        sizes = {name: getattr(self, name) for name in ("filters", "kernel_size", "units")}
+        if file is not None:
+            storage.require_room(file, 4 * count_weights(game, **sizes))
+        return q_network(
+            rng=rng, learning_rate=self.learning_rate, engine=engine, game=game, **sizes
+        )
 
 
 class Record(NamedTuple):
@@ -268,56 +253,40 @@ def read_metrics(folder, epochs):
                 raise ValueError(f"its first line is not {HEADER}")
             records = []
             while line := file.readline(10_000):
-                if len(records) == epochs:
-                    raise ValueError(f"has more than {epochs} records")
-                records.append(_record(len(records) + 1, _numbers(line)))
+                if len(records) == epochs or not line.endswith(b"\n"):
+                    raise ValueError(f"has more than {epochs} records, or a line without an end")
+                fields = line.decode("ascii").rstrip().split(",")
+                values = [float(field) if field else None for field in fields]
+                records.append(_record(len(records) + 1, values))
             return records
         except ValueError as error:
             raise storage.damaged(path, error) from error
-
-
-def _numbers(line):
-    """The numbers of a line of metrics.csv, None for what was not measured."""
-    if not line.endswith(b"\n"):
-        raise ValueError("a line has no end")
-    fields = line[:-1].decode("ascii").split(",")
-    for field in fields:
-        # float() alone would take "nan", " 1" and "1_0", which no run writes.
-        if not re.fullmatch(r"(-?\d{1,400}(\.\d{1,400})?(e[+-]\d{1,3})?)?", field):
-            raise ValueError(f"a field is {field[:50]!r}; expected a number")
-    return [float(field) if field else None for field in fields]
 
 
 def _record(epoch, values):
     """The record of an epoch, from the numbers that a file has for it, None for some."""
     if len(values) != len(Record._fields):
         raise ValueError(f"record {epoch} has {len(values)} numbers")
-    record = Record(*values)
-    whole_ones = {name: getattr(record, name) for name in ("epoch", "steps", "updates")}
-    game = [record.wins, record.starts, record.q_error]
-    if game != [None] * 3:
-        whole_ones |= {"wins": record.wins, "starts": record.starts}
-    needed = [record.loss, record.seconds, *whole_ones.values()]
+    given = {n: v for n, v in zip(Record._fields, values, strict=True) if v is not None}
+    missing = set(Record._fields) - given.keys()
+    counts = given.keys() & {"epoch", "steps", "updates", "wins", "starts"}
+    exact = {"wins", "starts", "q_error"}
     if (
-        any(value is None or not 0 <= value < 1e300 for value in needed)
-        or any(value != int(value) or value >= 2**53 for value in whole_ones.values())
-        or record.epoch != epoch
-        or (None in game and game != [None] * 3)
-        or (record.mean_return is None and game != [None] * 3)
-        or (record.mean_return is not None and not math.isfinite(record.mean_return))
+        missing not in (set(), exact, exact | {"mean_return"})
+        or not all(map(math.isfinite, given.values()))
+        or any(value < 0 for name, value in given.items() if name != "mean_return")
+        or any(given[name] % 1 or given[name] >= 2**53 for name in counts)
+        or given["epoch"] != epoch
     ):
         raise ValueError(f"record {epoch} holds what no epoch does")
-    return record._replace(**{name: int(value) for name, value in whole_ones.items()})
+    return Record(*values)._replace(**{name: int(given[name]) for name in counts})
 
 
 def _settings_from(named):
     """Settings from what a JSON file says that they are."""
     fields = {field.name for field in dataclasses.fields(Settings)}
-    if not isinstance(named, dict):
-        raise ValueError("has no settings")
-    if set(named) != fields:
-        differing = ", ".join(sorted(set(named) ^ fields))
-        raise ValueError(f"settings missing or unknown: {differing[:200]}")
+    if not isinstance(named, dict) or set(named) != fields:
+        raise ValueError(f"has no settings, or others than {', '.join(sorted(fields))}")
     return Settings(**named)
 
 
@@ -402,7 +371,7 @@ def _told(game):
     return {"shape": list(game.shape), "actions": list(game.actions)}
 
 
-def game_of(settings, game=None):
+def game_of(settings, game=None, told=None):
     """The game of a run.
 
     Parameters
@@ -411,6 +380,8 @@ def game_of(settings, game=None):
         The run's.
     game : Game, optional
         The game itself, where its name alone is not to be trusted.
+    told : object, optional
+        What the run's files say of its frames and actions; it must be true.
 
     Returns
     -------
@@ -420,19 +391,15 @@ def game_of(settings, game=None):
     Raises
     ------
     WrongGameError
-        If it is not, and `game` is not given.
+        If it is not, and `game` is not given, or another game is meant.
     """
+    name = one_line(settings.game, 200)
     if game is None and settings.game not in games.OWN:
-        name = one_line(settings.game, 200)
         raise WrongGameError(f"its game is {name}, and only runs if you say so: --game {name}")
-    return game or games.load(settings.game, settings.grid_size)
-
-
-def _require_told(settings, game, told):
-    """Refuse a game with other frames or actions than the run has kept of its own."""
-    if told != _told(game):
-        name = one_line(settings.game, 200)
+    game = game or games.load(settings.game, settings.grid_size)
+    if told not in (None, _told(game)):
         raise WrongGameError(f"its game is {name}, with {told!r:.200}; expected {_told(game)}")
+    return game
 
 
 def load_run(folder, game=None):
@@ -466,10 +433,8 @@ def load_run(folder, game=None):
     folder = Path(folder)
     settings, told, _ = read_config(folder)
     try:
-        game = game_of(settings, game)
-        _require_told(settings, game, told)
-        storage.require_room(folder / WEIGHTS, 4 * count_weights(game, **settings.network))
-        model = q_network(learning_rate=settings.learning_rate, game=game, **settings.network)
+        game = game_of(settings, game, told or {})
+        model = settings.q_network(game, file=folder / WEIGHTS)
     except WrongGameError as error:
         raise ValueError(f"RUN {folder}: {error}") from error
     except ValueError as error:  # numbers beyond what any array or float32 holds
@@ -521,21 +486,20 @@ def save_checkpoint(folder, state):
         If it cannot be written; one of the two files is whole in any case, if one
         was before.
     """
-    arrays = _arrays(state)
     header = {
         "format": FORMAT,
         "settings": vars(state.settings),
         "game": _told(state.game),
         "engine": state.model.engine,
         "generators": _generators(state.streams),
-        "experiences": state.memory.count,
-        "oldest": state.memory.oldest,
-        "pixels": len(arrays["memory/pixels"]),
-        "epochs": len(state.records),
     }
-    text = json.dumps(header).encode()
-    parts = {"json": np.frombuffer(text, np.uint8), "checksum": _checksum(text, arrays)}
-    storage.write_arrays(folder / CHECKPOINT, parts | arrays, previous=folder / PREVIOUS)
+    text = np.frombuffer(json.dumps(header).encode(), np.uint8)
+    arrays = {"json": text, **_named(state.model)}
+    arrays["memory/experiences"], arrays["memory/pixels"] = state.memory.arrays()
+    rows = [[np.nan if value is None else value for value in r] for r in state.records]
+    arrays["records"] = np.array(rows, np.float64).reshape(len(rows), len(Record._fields))
+    arrays["checksum"] = _checksum(arrays)
+    storage.write_arrays(folder / CHECKPOINT, arrays, previous=folder / PREVIOUS)
 
 
 def _generators(streams):
@@ -549,17 +513,9 @@ def _named(model):
     return arrays | {f"optimizer/{name}": array for name, array in model.named_state().items()}
 
 
-def _arrays(state):
-    """The arrays of a checkpoint by name, but for the JSON and the checksum."""
-    rows = [[np.nan if value is None else value for value in r] for r in state.records]
-    records = np.array(rows, np.float64).reshape(len(rows), len(Record._fields))
-    memory = zip(("memory/experiences", "memory/pixels"), state.memory.arrays(), strict=True)
-    return {**_named(state.model), **dict(memory), "records": records}
-
-
-def _checksum(text, arrays):
+def _checksum(arrays):
     """SHA-256 of names, shapes, dtypes and numbers, as 32 bytes."""
-    digest = hashlib.sha256(text)
+    digest = hashlib.sha256()
     for name, array in sorted(arrays.items()):
         digest.update(f"{name} {array.dtype.str} {array.shape};".encode())
         digest.update(np.ascontiguousarray(array).data)
@@ -592,57 +548,41 @@ def load_checkpoint(path, game=None, engine=None):
     MemoryError
         If what it holds does not fit.
     """
-    text = storage.read_bytes(path, "json", MOST_JSON)
+    arrays = storage.read_arrays(path)
     try:
-        return _loaded(path, text, game, engine)
-    except WrongGameError:
+        return _loaded(path, arrays, game, engine)
+    except (WrongGameError, MemoryError):
         raise
-    except (
-        AttributeError,
-        KeyError,
-        TypeError,
-        ValueError,
-        OverflowError,
-        RecursionError,
-    ) as error:
+    except Exception as error:  # what a forged file holds may raise anything
         raise storage.damaged(path, error) from error
 
 
-def _loaded(path, text, game, engine):
-    """The state that a checkpoint with this JSON holds, if it is one."""
-    header = json.loads(text)
-    if not isinstance(header, dict) or header.get("format") != FORMAT:
+def _loaded(path, arrays, game, engine):
+    """The state that these arrays hold, if they are a checkpoint's."""
+    if not np.array_equal(arrays.pop("checksum"), _checksum(arrays)):
+        raise ValueError("its checksum is not that of its contents")
+    header = json.loads(arrays.pop("json").tobytes())
+    if header["format"] != FORMAT:
         raise ValueError(f"is no checkpoint of format {FORMAT}")
     settings = _settings_from(header["settings"])
-    names = "experiences", "oldest", "pixels", "epochs"
-    stored, oldest, pixels, epochs = (whole(name, header[name], 0) for name in names)
-    game = game_of(settings, game)
-    _require_told(settings, game, header["game"])
-    if header["engine"] not in ("compiled", "numpy"):
-        raise ValueError("its engine is none")
+    game = game_of(settings, game, header["game"] or {})
     engine = engine or {"compiled": "auto", "numpy": "numpy"}[header["engine"]]
-    # The weights and the optimizer's array of the same length, at least.
-    storage.require_room(path, 8 * count_weights(game, **settings.network))
-    model = q_network(0, None, settings.learning_rate, engine, game, **settings.network)
-    shapes = {
-        "json": (np.uint8, (len(text),)),
-        "checksum": (np.uint8, (32,)),
-        "memory/experiences": (np.int32, (stored, 7)),
-        "memory/pixels": (np.int32, (pixels, 1 + game.shape[0])),
-        "records": (np.float64, (epochs, len(Record._fields))),
+    model = settings.q_network(game, engine=engine, file=path)
+    lengths = {
+        name: len(arrays[name]) for name in ("memory/experiences", "memory/pixels", "records")
     }
-    like = {name: np.broadcast_to(np.zeros((), d), shape) for name, (d, shape) in shapes.items()}
-    arrays = storage.read_arrays(path, like | _named(model))
-    del arrays["json"]
-    if not np.array_equal(arrays.pop("checksum"), _checksum(text, arrays)):
-        raise ValueError("its checksum is not that of its contents")
+    kinds = (np.int64, 6), (np.int32, 1 + game.shape[0]), (np.float64, len(Record._fields))
+    like = _named(model)
+    for (name, length), (dtype, width) in zip(lengths.items(), kinds, strict=True):
+        like[name] = np.broadcast_to(np.zeros((), dtype), (length, width))
+    storage.require_like(arrays, like)
     model.set_weights([arrays[f"weights/{name}"] for name in model.named_weights()])
     for name, array in model.named_state().items():
         finite(f"optimizer/{name}", arrays[f"optimizer/{name}"])
         array[...] = arrays[f"optimizer/{name}"]
-    experiences = arrays["memory/experiences"], arrays["memory/pixels"]
-    memory = Memory.of(*experiences, settings.capacity, oldest, game.shape)
-    columns(experiences[0][:, 4], game.actions)
+    experiences = arrays["memory/experiences"]
+    memory = Memory.of(experiences, arrays["memory/pixels"], settings.capacity, game.shape)
+    columns(experiences[:, 3], game.actions)
     streams = settings.streams()
     for name, rng in streams._asdict().items():
         rng.bit_generator.state = header["generators"][name]
@@ -712,9 +652,8 @@ def discard_newest(folder):
 class Lock:
     """Keeps a run's folder to one training at a time.
 
-    The file says which process holds it, and goes with it. If that process is
-    killed, the file stays, but the system has let go of the lock, and the next one
-    takes it over.
+    The file says which process holds it, and goes with it. If that process is killed, the
+    file stays, but the system lets go of the lock, and the next one takes it over.
 
     Parameters
     ----------
@@ -731,57 +670,24 @@ class Lock:
 
     def __init__(self, folder):
         self._path = folder / LOCK
-        while True:
-            self._file = self._opened()
-            try:
-                _lock(self._file)
-            except OSError as error:
-                with self._file:
-                    if error.errno not in _HELD:
-                        raise
-                    raise BlockingIOError(
-                        error.errno, f"{self._holder()} is training there"
-                    ) from error
-            if self._is_the_file():
-                break
-            self._file.close()  # its holder has just removed it
+        self._file = storage.open_regular(self._path, "ab+", getattr(os, "O_NOFOLLOW", 0))
         try:
+            _lock(self._file)
+            self.require()  # else another run has just ended, and taken it away
             self._file.truncate(0)
-            self._file.write(f"{os.getpid()}\n")
+            self._file.write(f"{os.getpid()}\n".encode())
             self._file.flush()
             for place in (folder, subfolder(folder, IMAGES), subfolder(folder, MOMENTS)):
                 storage.remove_leftovers(place)
-        except OSError:
-            self.release()
-            raise
-
-    def _opened(self):
-        """The file, made if it is not there; never a pipe, nor what a link leads to."""
-
-        def opener(path, flags):
-            descriptor = os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                os.close(descriptor)
-                raise OSError(errno.EINVAL, f"{LOCK} is no regular file")
-            return descriptor
-
-        return open(self._path, "a+", encoding="ascii", errors="replace", opener=opener)
-
-    def _holder(self):
-        """Who holds the lock, as the file says."""
-        self._file.seek(0)
-        try:
-            number = re.fullmatch(r"(\d{1,20})\n", self._file.read(30))
-        except OSError:  # Windows lets nobody read what is locked
-            number = None
-        return f"process {number[1]}" if number else "another process"
-
-    def _is_the_file(self):
-        """Whether the file that is open and locked is still the one of this name."""
-        try:
-            return os.path.samestat(os.fstat(self._file.fileno()), os.stat(self._path))
-        except FileNotFoundError:
-            return False
+        except OSError as error:
+            if error.errno not in _HELD:
+                self.__exit__()
+                raise
+            with self._file as file:
+                file.seek(0)
+                holder = re.fullmatch(rb"\d{1,20}\n", file.read(30))
+            holder = f"process {int(holder[0])}" if holder else "another process"
+            raise BlockingIOError(error.errno, f"{holder} is training there") from error
 
     def require(self):
         """See to it that the folder is still this training's.
@@ -791,22 +697,20 @@ class Lock:
         OSError
             If the folder, or the lock in it, was removed meanwhile.
         """
-        if not self._is_the_file():
-            raise OSError(errno.ENOENT, "the folder or its lock was removed", str(self._path))
-
-    def release(self):
-        """Let others in."""
-        with contextlib.suppress(OSError):  # Windows keeps files that are open
-            if self._is_the_file():
-                self._path.unlink()
-        with contextlib.suppress(OSError):  # a full disk, under what is not written yet
-            self._file.close()
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(self._file.fileno()), os.stat(self._path)):
+                return
+        raise OSError(errno.ENOENT, "the folder or its lock was removed", str(self._path))
 
     def __enter__(self):
         return self
 
     def __exit__(self, *exception):
-        self.release()
+        with contextlib.suppress(OSError):  # Windows keeps files that are open
+            self.require()
+            self._path.unlink()
+        with contextlib.suppress(OSError):  # a full disk, under what is not written yet
+            self._file.close()
 
 
 _HELD = {errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK}
@@ -847,15 +751,29 @@ def subfolder(folder, name):
         If it is a link.
     """
     path = folder / name
-    if path.is_symlink() or getattr(os.path, "isjunction", os.path.islink)(path):
-        raise OSError(errno.ELOOP, f"{name} is a link; expected a folder", str(path))
+    is_link = path.is_symlink() or getattr(os.path, "isjunction", os.path.islink)(path)
+    if is_link or (path.exists() and not path.is_dir()):
+        raise OSError(errno.ENOTDIR, f"{name} is a link or a file; expected a folder", str(path))
     return path
 
 
-def _numbered(folder):
-    """The pictures in a run's `folder` that are named by a number."""
-    pictures = subfolder(folder, IMAGES).glob("*.png")
-    return [path for path in pictures if re.fullmatch(r"\d{3,}\.png", path.name)]
+def numbered(folder, name):
+    """The pictures or the moments of a run, which are named by a number.
+
+    Parameters
+    ----------
+    folder : Path
+        The run's folder.
+    name : str
+        `IMAGES` or `MOMENTS`.
+
+    Returns
+    -------
+    list of Path
+        In no order.
+    """
+    pattern = {IMAGES: r"\d{3,}\.png", MOMENTS: r"\d{6,}\.npz"}[name]
+    return [p for p in subfolder(folder, name).glob("*") if re.fullmatch(pattern, p.name)]
 
 
 def moment_path(folder, epoch):
@@ -863,10 +781,10 @@ def moment_path(folder, epoch):
     return subfolder(folder, MOMENTS) / f"{epoch:06d}.npz"
 
 
-def moment_paths(folder):
-    """The files of the moments that there are in a run's `folder`, in no order."""
-    files = subfolder(folder, MOMENTS).glob("*.npz")
-    return [path for path in files if re.fullmatch(r"\d{6,}\.npz", path.name)]
+def _own(folder):
+    """The files of the run in a folder."""
+    files = [path for path in (folder / name for name in FILES) if path.exists()]
+    return [*files, *numbered(folder, IMAGES), *numbered(folder, MOMENTS)]
 
 
 def require_free(folder, overwrite=False):
@@ -886,28 +804,20 @@ def require_free(folder, overwrite=False):
     OSError
         If a folder or a link stands where a file of the run belongs.
     """
-    ours = [path for path in (folder / name for name in _FILES) if path.exists()]
+    ours = _own(folder)
     for path in ours:
         if path.is_dir():
             raise OSError(errno.EISDIR, f"{path.name} is a folder there; expected a file")
-    if not (ours or _numbered(folder) or moment_paths(folder)):
-        others = [p.name for p in folder.iterdir() if p.name not in (LOCK, IMAGES, MOMENTS)]
-        if any(not name.startswith(".") for name in others):
-            raise ValueError("holds other files; expected a new folder, or that of a run")
-    elif not overwrite:
+    if ours and not overwrite:
         raise ValueError(
             "holds a run already; use --overwrite to replace it, or --resume to go on with it"
         )
+    others = {path.name for path in folder.iterdir()} - {LOCK, IMAGES, MOMENTS}
+    if not ours and any(not name.startswith(".") for name in others):
+        raise ValueError("holds other files; expected a new folder, or that of a run")
 
 
 def clear(folder):
     """Remove the files of a run, and nothing else, from its `folder`."""
-    for path in [*(folder / name for name in _FILES), *moment_paths(folder)]:
-        path.unlink(missing_ok=True)
-    remove_images(folder)
-
-
-def remove_images(folder):
-    """Remove 000.png, 001.png, ... from the pictures of `folder`, and nothing else."""
-    for path in _numbered(folder):
+    for path in _own(folder):
         path.unlink()

@@ -5,15 +5,12 @@ A frame has three channels: the body, the head and the food. Food is worth 1. A 
 without eating for as many steps as the grid has cells is taken off: the game is truncated.
 """
 
-import functools
 import itertools
 
 import numpy as np
 
-from minidqn.checks import generator, whole
-from minidqn.games import Game
-
-__all__ = ["ACTIONS", "Snake", "episode"]
+from minidqn.checks import generator
+from minidqn.games import GridGame
 
 ACTIONS = (0, 1, 2, 3)
 """Up, right, down, left."""
@@ -22,7 +19,7 @@ MOVES = ((-1, 0), (0, 1), (1, 0), (0, -1))
 """What each action adds to the row and the column of the head."""
 
 
-class Snake(Game):
+class Snake(GridGame):
     """This game as a `Game`.
 
     Parameters
@@ -37,9 +34,7 @@ class Snake(Game):
     """
 
     def __init__(self, grid_size=10):
-        self.grid_size = whole("grid_size", grid_size, 3)
-        begin = functools.partial(episode, self.grid_size)
-        super().__init__(begin, ACTIONS, (3, grid_size, grid_size), "snake")
+        super().__init__(grid_size, episode, ACTIONS, 3, "snake")
 
 
 def episode(grid_size=10, rng=None):

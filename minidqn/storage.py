@@ -1,6 +1,9 @@
 """Files that are whole or not there, and arrays from files that nobody vouches for."""
 
 import contextlib
+import errno
+import io
+import math
 import os
 import re
 import stat
@@ -10,17 +13,6 @@ from pathlib import Path
 import numpy as np
 
 from minidqn.checks import one_line
-
-__all__ = [
-    "atomic_write",
-    "damaged",
-    "open_regular",
-    "read_arrays",
-    "read_bytes",
-    "remove_leftovers",
-    "require_room",
-    "write_arrays",
-]
 
 
 @contextlib.contextmanager
@@ -82,13 +74,12 @@ def remove_leftovers(folder):
 
 def _flush_folder(folder):
     """See to it that a new name in a folder survives a loss of power, where the system can."""
-    if not hasattr(os, "O_DIRECTORY"):  # Windows has no such thing
-        return
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    if hasattr(os, "O_DIRECTORY"):  # Windows has no such thing
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def write_arrays(path, arrays, previous=None):
@@ -117,17 +108,17 @@ def write_arrays(path, arrays, previous=None):
                 np.lib.format.write_array(stream, np.ascontiguousarray(array), allow_pickle=False)
 
 
-def read_arrays(path, expected):
+def read_arrays(path, expected=None):
     """Read named arrays from an .npz file, trusting nothing that it says.
 
-    Names, shapes and dtypes are compared with what is expected before an array
-    is allocated, so neither pickled objects nor forged sizes do harm.
+    No array is made before the file has been found large enough to hold it, and no object
+    is unpickled.
 
     Parameters
     ----------
     path : path-like
         The file.
-    expected : dict of str to ndarray
+    expected : dict of str to ndarray, optional
         For every name that must be there, and no others may be, an array of the
         shape and dtype that it must have; ``np.broadcast_to`` makes one that takes
         no memory.
@@ -144,75 +135,92 @@ def read_arrays(path, expected):
     ValueError
         If it is no such archive, is damaged, or holds anything unexpected.
     """
-    with _opened(path) as archive:
-        found = sorted(archive.namelist())
-        wanted = sorted(f"{name}.npy" for name in expected)
-        if found != wanted:
-            raise ValueError(f"holds {_some(found)}; expected {_some(wanted)}")
-        require_room(path, sum(like.nbytes for like in expected.values()))
-        return {name: _read_array(archive, name, like) for name, like in expected.items()}
+    with open_regular(path) as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                members = archive.infolist()
+                if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+                    raise ValueError("is compressed; expected arrays as they are")
+                require_room(path, sum(member.file_size for member in members))
+                arrays = {m.filename.removesuffix(".npy"): _array(archive.read(m)) for m in members}
+            return arrays if expected is None else require_like(arrays, expected)
+        # On damaged bytes zipfile and ast raise what they please (OSError from a seek
+        # to nowhere, struct.error, tokenize.TokenError, ...); it all means one thing.
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise damaged(path, error) from error
 
 
-def read_bytes(path, name, most):
-    """Read one array of bytes from an .npz file, whatever else it holds.
+def _array(data):
+    """The array in the bytes of an .npy file."""
+    stream = io.BytesIO(data)
+    version = np.lib.format.read_magic(stream)
+    if version != (1, 0):
+        raise ValueError(f"an array is in .npy format {version}; expected (1, 0)")
+    shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(stream)
+    if fortran_order and len(shape) > 1:
+        raise ValueError("an array is in Fortran order; expected C order")
+    data = memoryview(data)[stream.tell() :]
+    return np.frombuffer(data, dtype, math.prod(shape)).reshape(shape).copy()
+
+
+def require_like(arrays, expected):
+    """Refuse arrays of other names, shapes or dtypes.
 
     Parameters
     ----------
-    path : path-like
-        The file.
-    name : str
-        Of the array.
-    most : int
-        How many bytes it may have.
+    arrays, expected : dict of str to ndarray
+        As for `read_arrays`.
 
     Returns
     -------
-    bytes
-        The array's.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be read.
-    ValueError
-        If it is no such archive, is damaged, or the array is of another kind.
+    dict of str to ndarray
+        `arrays`, in the order of `expected`.
     """
-    with _opened(path) as archive:
-        length = archive.getinfo(f"{name}.npy").file_size - 128  # a short header has 128 bytes
-        if not 0 <= length <= most:
-            raise ValueError(f"{name} has {length} bytes; expected at most {most}")
-        like = np.broadcast_to(np.uint8(0), (length,))
-        return _read_array(archive, name, like).tobytes()
+    if arrays.keys() != expected.keys():
+        found, wanted = (", ".join(sorted(a)[:8]) or "no arrays" for a in (arrays, expected))
+        raise ValueError(f"holds {found}; expected {wanted}")
+    for name, like in expected.items():
+        array = arrays[name]
+        if array.shape != like.shape or array.dtype != like.dtype:
+            wanted = f"{like.dtype} of shape {like.shape}"
+            raise ValueError(f"{name} is {array.dtype} of shape {array.shape}; expected {wanted}")
+    return {name: arrays[name] for name in expected}
 
 
-def open_regular(path):
-    """Open a file for reading bytes, but no pipe or device, which may never end.
+def open_regular(path, mode="rb", flags=0):
+    """Open a file, but no pipe or device, which may never end.
 
     Parameters
     ----------
     path : path-like
         The file.
+    mode : str
+        As for ``open``; a binary one.
+    flags : int
+        More of what ``os.open`` takes.
 
     Returns
     -------
     file object
-        Open for reading in binary mode.
+        Open in binary mode.
 
     Raises
     ------
     OSError
-        If it cannot be opened.
-    ValueError
-        If it is something else than a file.
+        If it cannot be opened, or is something else than a file.
     """
-    no_waiting = getattr(os, "O_NONBLOCK", 0)  # for a writer at the other end of a pipe
-    file = open(  # noqa: SIM115, the caller closes it
-        path, "rb", opener=lambda path, flags: os.open(path, flags | no_waiting)
-    )
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        file.close()
-        raise ValueError(f"{path}: is no regular file")
-    return file
+    flags |= getattr(os, "O_NONBLOCK", 0)  # else it waits for the other end of a pipe
+
+    def opener(path, how):
+        descriptor = os.open(path, how | flags, 0o666)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise OSError(errno.EINVAL, "is no regular file", str(path))
+        return descriptor
+
+    return open(path, mode, opener=opener)
 
 
 def require_room(path, size):
@@ -254,46 +262,3 @@ def damaged(path, error):
     """
     words = str(error).removeprefix(f"{path}: ")
     return ValueError(f"{path}: {one_line(words, 500)}")  # zipfile quotes at any length
-
-
-@contextlib.contextmanager
-def _opened(path):
-    """An .npz file, whatever is wrong with it told as one line of a ValueError."""
-    with open_regular(path) as file:
-        try:
-            with zipfile.ZipFile(file) as archive:
-                for member in archive.infolist():
-                    if member.compress_type != zipfile.ZIP_STORED:
-                        raise ValueError("is compressed; expected arrays as they are")
-                yield archive
-        # On damaged bytes zipfile and ast raise what they please (OSError from a seek
-        # to nowhere, struct.error, tokenize.TokenError, ...); it all means one thing.
-        except MemoryError:
-            raise
-        except Exception as error:
-            raise damaged(path, error) from error
-
-
-def _some(names):
-    """Up to eight `names`, for an error message that must stay a line."""
-    shown = ", ".join(names[:8]) or "no arrays"
-    return shown if len(names) <= 8 else f"{shown}, ... ({len(names)} in all)"
-
-
-def _read_array(archive, name, like):
-    """The array `name` of an open zip file, if it is of `like`'s shape and dtype."""
-    with archive.open(f"{name}.npy") as stream:
-        version = np.lib.format.read_magic(stream)
-        if version != (1, 0):
-            raise ValueError(f"{name} is in .npy format {version}; expected (1, 0)")
-        shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(stream)
-        if shape != like.shape or dtype != like.dtype:
-            raise ValueError(
-                f"{name} is {dtype} of shape {shape}; expected {like.dtype} of shape {like.shape}"
-            )
-        if fortran_order and len(shape) > 1:
-            raise ValueError(f"{name} is in Fortran order; expected C order")
-        data = stream.read(like.nbytes + 1)
-        if len(data) != like.nbytes:
-            raise ValueError(f"{name} has the wrong length; expected {like.nbytes} bytes")
-    return np.frombuffer(data, dtype).reshape(shape).copy()

@@ -8,14 +8,8 @@ from minidqn.evaluate import mean_return, q_error, recorded_games, wins
 from minidqn.fruit import Fruit
 from minidqn.games import Game, load
 from minidqn.qlearning import epsilon_greedy, learn
-from minidqn.recipe import count_weights, q_network
 from minidqn.replay import experience_replay
 from minidqn.runs import Record, Settings, game_of
-
-__all__ = [
-    "EVAL_GAMES", "TEST_GAMES", "DivergenceError", "count_weights", "measured", "play_test_games",
-    "q_network", "train", "training",
-]  # fmt: skip
 
 EVAL_GAMES = 20
 """Greedy games whose mean return is measured, if a game has no exact measure."""
@@ -173,8 +167,7 @@ def train(game="fruit", engine="auto", **settings):
     settings = Settings(game=game.name if isinstance(game, Game) else game, **settings)
     game = game if isinstance(game, Game) else load(game, settings.grid_size)
     streams = settings.streams()
-    rate = settings.learning_rate
-    model = q_network(0, streams.weights, rate, engine, game, **settings.network)
+    model = settings.q_network(game, streams.weights, engine)
     return model, list(training(model, settings, streams, game))
 
 

@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 from minidqn import command as training
 from minidqn import play, runs, storage, train
 from minidqn.fruit import Fruit
+from minidqn.recipe import count_weights, q_network
 from minidqn.replay import Memory
 from minidqn.runs import Settings, State
 
@@ -384,7 +385,7 @@ def test_numbers_that_are_not_finite_stop_the_run(tmp_path, capsys):
 
 @pytest.mark.parametrize("engine", ["compiled", "numpy"])
 def test_where_it_was_first_seen(engine):
-    model = train.q_network(5, engine=engine)
+    model = q_network(5, engine=engine)
     batch = np.ones((2, 1, 5, 5)), np.ones((2, 3))
     remembered = model.named_state()
     assert model.first_not_finite(model.train_on_batch(*batch)) is None
@@ -409,7 +410,7 @@ def test_a_weight_that_is_not_finite_stops_the_loop():
     """Also while the losses are finite."""
     settings = Settings(grid_size=5, epochs=9, batch_size=4)
     streams = settings.streams()
-    model = train.q_network(5, streams.weights)
+    model = q_network(5, streams.weights)
     model.named_state()["mean_square/conv2d/kernel"][...] = np.nan
     with pytest.raises(train.DivergenceError, match=r"conv2d/kernel is not finite \(loss 0\."):
         list(train.training(model, settings, streams))
@@ -426,7 +427,7 @@ def state():
 def some_state(epochs):
     settings = Settings(grid_size=5, epochs=9, batch_size=4, capacity=40, eval_every=2)
     streams = settings.streams()
-    model = train.q_network(5, streams.weights)
+    model = q_network(5, streams.weights)
     memory, records = Memory(40), []
     for record in itertools.islice(train.training(model, settings, streams, memory=memory), epochs):
         records.append(record)
@@ -437,9 +438,10 @@ def same(one, other):
     """Whether two states are the same, to the last bit."""
 
     def parts(state):
-        arrays = {name: a.tobytes() for name, a in runs._arrays(state).items()}
+        arrays = [*state.model.get_weights(), *state.model.named_state().values()]
+        arrays += state.memory.arrays()
         generators = [stream.bit_generator.state for stream in state.streams]
-        return state.settings, state.records, state.memory.oldest, arrays, generators
+        return state.settings, state.records, [a.tobytes() for a in arrays], generators
 
     return parts(one) == parts(other)
 
@@ -620,10 +622,8 @@ def rewritten(path, change):
     arrays.pop("checksum")
     header = json.loads(arrays.pop("json").tobytes())
     change(header, arrays)
-    text = json.dumps(header).encode()
-    checksum = runs._checksum(text, arrays)
-    parts = {"json": np.frombuffer(text, np.uint8), "checksum": checksum}
-    storage.write_arrays(path, parts | arrays)
+    arrays["json"] = np.frombuffer(json.dumps(header).encode(), np.uint8)
+    storage.write_arrays(path, arrays | {"checksum": runs._checksum(arrays)})
 
 
 def _set(*keys, value):
@@ -653,15 +653,14 @@ def _with(index, value):
 
 
 def _rows(index, value):
-    """Where frames begin and end."""
-    return _array("memory/experiences", _with((index, slice(4)), value))
+    """Where S begins, S ends and S' begins, and S' ends."""
+    return _array("memory/experiences", _with((index, slice(3)), value))
 
 
 NAN = np.float32(np.nan).view(np.int32)
 
 
 def _no_experiences(header, arrays):
-    header.update(experiences=0, pixels=1)
     arrays["memory/experiences"] = arrays["memory/experiences"][:0]
     arrays["memory/pixels"] = arrays["memory/pixels"][:1]
 
@@ -673,11 +672,7 @@ FORGERIES = {
     "a huge grid": _set("settings", "grid_size", value=100_000),
     "a grid beyond all": _set("settings", "grid_size", value=10**30),
     "a huge capacity": _set("settings", "capacity", value=10**18),
-    "more than there is": _set("experiences", value=10**12),
-    "a negative count": _set("experiences", value=-1),
-    "an oldest that is none": _set("oldest", value=41),
-    "more pixels than there are": _set("pixels", value=10**12),
-    "no number of epochs": _set("epochs", value="9"),
+    "more than the capacity": _set("settings", "capacity", value=10),
     "another game": _set("game", "actions", value=[1, 2]),
     "no game": lambda header, arrays: header.pop("game"),
     "another engine": _set("engine", value="gpu"),
@@ -688,16 +683,16 @@ FORGERIES = {
     "no generators": lambda header, arrays: header.pop("generators"),
     "a weight that is NaN": _array("weights/dense/bias", _with(0, np.nan)),
     "a mean square that is infinite": _array("optimizer/mean_square/dense/bias", _with(5, np.inf)),
-    "an action that is none": _array("memory/experiences", _with((0, 4), 7)),
-    "a reward that is NaN": _array("memory/experiences", _with((0, 5), NAN)),
-    "a done that is neither": _array("memory/experiences", _with((0, 6), 2)),
-    # The first game's rows are (0, 4, 4, 8), (4, 8, 8, 12) and (8, 12, 12, 16).
-    "pixels before the first frame": _rows(0, (1, 4, 4, 8)),
-    "pixels behind the last frame": _array("memory/experiences", _with((-1, 3), 79)),
-    "an S' that begins in its S": _rows(0, (0, 5, 4, 8)),
-    "an S' that ends before it begins": _rows([2, 3], [(8, 12, 12, 8), (8, 16, 16, 20)]),
-    "an S that begins in the game before": _rows(3, (15, 20, 20, 24)),
-    "rows beyond int32": _rows(3, (2**31 - 1, -(2**31), 20, 24)),
+    "an action that is none": _array("memory/experiences", _with((0, 3), 7)),
+    "an action beyond int32": _array("memory/experiences", _with((0, 3), 2**32 + 1)),
+    "a reward that is NaN": _array("memory/experiences", _with((0, 4), NAN)),
+    "a done that is neither": _array("memory/experiences", _with((0, 5), 2)),
+    # The first game's rows are (0, 4, 8), (4, 8, 12) and (8, 12, 16).
+    "pixels before the first frame": _rows(0, (1, 4, 8)),
+    "pixels behind the last frame": _array("memory/experiences", _with((-1, 2), 79)),
+    "an S' that ends before it begins": _rows([2, 3], [(8, 12, 8), (8, 16, 20)]),
+    "an S that begins in the game before": _rows(3, (15, 20, 24)),
+    "rows beyond int64": _rows(3, (2**63 - 1, -(2**63), 24)),
     "pixels of no frame": _no_experiences,
     "a position twice": _array("memory/pixels", lambda old: old[[0, 0, *range(2, 80)]]),
     "a position below 0": _array("memory/pixels", _with((0, 0), -1)),
@@ -830,7 +825,7 @@ def damage_weights(saved):
     """Weights that are numbers, or a clean error and the weights of before."""
     folder, state, other_state = saved
     one, other = (saved_bytes(folder, each, runs.WEIGHTS) for each in (state, other_state))
-    path, model = folder / "damaged.npz", train.q_network(5)
+    path, model = folder / "damaged.npz", q_network(5)
     before = model.get_weights()
 
     def check(data):
@@ -983,7 +978,7 @@ def test_a_kilobyte_that_claims_100_gigabytes(state, tmp_path, capsys):
     for name in (runs.CHECKPOINT, runs.PREVIOUS):
         rewritten(tmp_path / name, _set("settings", "grid_size", value=grid_size))
         rewritten(tmp_path / name, _set("game", "shape", value=[1, grid_size, grid_size]))
-    assert 4 * train.count_weights(Fruit(grid_size)) > 100e9
+    assert 4 * count_weights(Fruit(grid_size)) > 100e9
     for attempt in (
         lambda: runs.load_run(tmp_path),
         lambda: runs.load_latest(tmp_path),

@@ -6,7 +6,7 @@ import pytest
 from minidqn.evaluate import greedy_games, q_error, q_table, recorded_games, win_rate, wins
 from minidqn.exact import q_star
 from minidqn.fruit import episode, starts
-from minidqn.train import q_network
+from minidqn.recipe import q_network
 
 
 class Oracle:

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from minidqn.fruit import episode
 from minidqn.qlearning import epsilon_greedy, greedy, learn, td_targets
+from minidqn.recipe import q_network
 from minidqn.replay import Batch, experience_replay
-from minidqn.train import q_network
 from tests.literal import literal_loop, literal_network, literal_targets
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from minidqn import cli, command, images, page, play, runs, train
 from minidqn.evaluate import q_error, win_rate
+from minidqn.recipe import q_network
 from minidqn.runs import Record, Settings
 
 SMALL = ["--grid-size", "5", "--epochs", "30", "--batch-size", "8", "--eval-every", "10"]
@@ -51,7 +52,7 @@ def finished(tmp_path_factory):
 def test_a_small_run_learns(seed):
     settings = Settings(grid_size=6, epochs=250, batch_size=32, seed=seed, eval_every=250)
     streams = settings.streams()
-    model = train.q_network(6, streams.weights)
+    model = q_network(6, streams.weights)
     untrained = q_error(model, 6)
     *_, last = train.training(model, settings, streams)
     assert last.wins >= 0.9 * last.starts
@@ -61,7 +62,7 @@ def test_a_small_run_learns(seed):
 
 def test_records(rng):
     settings = Settings(grid_size=5, epochs=7, batch_size=4, eval_every=3)
-    model = train.q_network(5, rng)
+    model = q_network(5, rng)
     records = list(train.training(model, settings, settings.streams()))
     assert [record.epoch for record in records] == [1, 2, 3, 4, 5, 6, 7]
     assert [record.steps for record in records] == [3, 6, 9, 12, 15, 18, 21]
@@ -79,7 +80,7 @@ def test_records(rng):
 
 def test_the_generator_can_be_cut_short():
     settings = Settings(grid_size=5, epochs=10**9, batch_size=4)
-    loop = train.training(train.q_network(5), settings, settings.streams())
+    loop = train.training(q_network(5), settings, settings.streams())
     assert next(loop).epoch == 1
     loop.close()
 
@@ -265,7 +266,7 @@ def test_links_out_of_a_run_are_refused(name, tmp_path, capsys):
     folder.mkdir()
     (folder / name).symlink_to(other)
     assert run(command.main, *SMALL, "--out", folder, "--overwrite") == 2
-    assert f"{name} is a link; expected a folder" in capsys.readouterr().err
+    assert re.search("error: --out .* cannot be written to: .* is a link", capsys.readouterr().err)
     assert sorted(path.read_bytes() for path in other.iterdir()) == [b"mine", b"mine"]
 
 
@@ -297,7 +298,7 @@ def test_settings_reach_the_loop(monkeypatch):
     settings = Settings(
         grid_size=6, epochs=6, batch_size=9, epsilon=0.55, gamma=0.66, capacity=17, eval_every=5
     )
-    list(train.training(train.q_network(6), settings, settings.streams()))
+    list(train.training(q_network(6), settings, settings.streams()))
     assert seen == {
         "epsilon_greedy": 0.55,
         "experience_replay": (9, 17),
@@ -316,7 +317,7 @@ def test_the_loss_is_the_epoch_s_sum(monkeypatch):
 
     monkeypatch.setattr(train, "learn", watched)
     settings = Settings(grid_size=6, epochs=3, batch_size=4)
-    records = list(train.training(train.q_network(6), settings, settings.streams()))
+    records = list(train.training(q_network(6), settings, settings.streams()))
     assert len(losses) == 3 * 4 - 3
     expected = [losses[0], sum(losses[1:5]), sum(losses[5:])]
     # From Python 3.12 on, sum is more exact than one addition after the other.
@@ -345,10 +346,8 @@ def test_flags_reach_the_settings(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (
-            ["--grid-size", "4"],
-            "--grid-size is 4; expected at least 5: 2 convolutions of 3 x 3 need it",
-        ),
+        (["--grid-size", "2"], "--grid-size is 2; expected at least 3"),
+        (["--grid-size", "4"], "frames of fruit are 4 x 4; expected 5 x 5 for 2 convolutions"),
         (["--grid-size", "ten"], "--grid-size: invalid int value: 'ten'"),
         (["--epsilon", "1.01"], r"--epsilon is 1.01; expected a number in \[0, 1\]"),
         (["--epsilon", "nan"], "--epsilon is nan"),
@@ -369,12 +368,12 @@ def test_flags_reach_the_settings(tmp_path):
         (["--capacity", "1000000000000000"], "--capacity 1000000000000000 and .* do not fit"),
         (["--game", "chess"], "--game is chess; expected fruit, snake, gym:ID, or a file"),
         (["--game", "no.py:game"], "--game is no.py:game; there is no file no.py; expected fruit"),
-        (["--filters", "4", "--kernel-size", "11"], "--grid-size is 10; expected at least 11"),
+        (["--filters", "4", "--kernel-size", "11"], "10 x 10; expected 11 x 11 for 1 convo"),
         (["--filters", "16", "0"], "--filters is 0; expected at least 1"),
         (["--units", "0"], "--units is 0"),
-        (["--filters", *["2"] * 5], "--grid-size is 10; expected at least 11: 5 convolutions"),
-        (["--out", ""], "argument --out: it is empty"),
-        (["--out", "~nosuchuser/x"], "argument --out: ~nosuchuser/x: "),
+        (["--filters", *["2"] * 5], "10 x 10; expected 11 x 11 for 5 convo"),
+        (["--out", ""], "argument --out: '' is empty"),
+        (["--out", "~nosuchuser/x"], "argument --out: '~nosuchuser/x' is no name"),
     ],
 )
 def test_bad_settings(arguments, words, tmp_path, capsys):
@@ -465,7 +464,7 @@ def test_play_mistakes(finished, tmp_path, capsys):
     assert capsys.readouterr().err.count("\n") == 1
     (tmp_path / "file").write_text("")
     assert run(play.main, finished, "--out", tmp_path / "file") == 2
-    assert "file is a file; expected a folder" in capsys.readouterr().err
+    assert "file' is a file; expected a folder" in capsys.readouterr().err
     (tmp_path / "images").write_text("")
     assert run(play.main, finished, "--out", tmp_path) == 2
     assert re.search("error: --out .* cannot be written to: ", capsys.readouterr().err)
@@ -605,7 +604,7 @@ def test_an_announcement_that_cannot_be_written(tmp_path):
 def test_ctrl_c_is_one_line():
     code = "from minidqn import cli\ndef main(): raise KeyboardInterrupt\ncli.run(main)"
     result = process("-c", code)
-    assert (result.returncode, result.stderr) == (130, "\ninterrupted\n")
+    assert (result.returncode, result.stderr) == (130, "interrupted\n")
 
 
 def test_streams_are_independent_and_fixed():
@@ -619,14 +618,6 @@ def test_streams_are_independent_and_fixed():
     ]
     assert draws == expected
     assert len(set(draws)) == 5
-
-
-def test_the_way_to_go_on_names_the_engine():
-    """With another engine a run goes on to other bytes."""
-    session = command._Session(Path("a run"), None, None, {"engine": "numpy"}, None)
-    assert session.hint("train", Settings()) == "train --resume 'a run' --engine numpy"
-    own = session._replace(given={}).hint("train", Settings(game="my game.py:game"))
-    assert own == "train --resume 'a run' --game 'my game.py:game'"
 
 
 # Games of one's own
@@ -684,8 +675,6 @@ def test_a_game_in_a_file(own, tmp_path, capsys):
     assert run(play.main, folder, *game, "--games", 3, "--watch") == 0
     assert "mean return of 3 games: " in capsys.readouterr().out
     assert run(images.main, folder, *game) == 0
-    assert run(page.main, folder, *game) == 2
-    assert "unrecognized arguments: --game" in capsys.readouterr().err
 
 
 def test_a_game_in_a_file_goes_on(own, tmp_path, capsys):

@@ -9,8 +9,6 @@ from minidqn.exercises.checking import check
 from minidqn.exercises.course import copy_blanks, exercises
 from minidqn.exercises.report import report
 
-__all__ = ["main"]
-
 COMMAND = "python -m minidqn.exercises"
 
 

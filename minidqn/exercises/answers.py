@@ -17,22 +17,6 @@ import numpy as np
 
 from minidqn.checks import one_line
 
-__all__ = [
-    "Fault",
-    "NotWrittenError",
-    "Outcome",
-    "apart",
-    "are_numbers",
-    "at_home",
-    "call",
-    "close",
-    "compare",
-    "differs",
-    "load",
-    "misfit",
-    "shown",
-]
-
 MODULE = "_answer"
 """What a learner's file is called among the modules, while it is used."""
 

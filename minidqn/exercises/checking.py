@@ -19,8 +19,6 @@ from minidqn.exercises.mistakes import MISTAKES
 from minidqn.exercises.problems import PROBLEMS
 from minidqn.exercises.sampling import check_samples
 
-__all__ = ["Verdict", "check"]
-
 
 class Verdict(NamedTuple):
     """What is said of an answer.

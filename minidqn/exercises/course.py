@@ -10,8 +10,6 @@ from typing import NamedTuple
 
 from minidqn.storage import atomic_write
 
-__all__ = ["Exercise", "copy_blanks", "exercises"]
-
 HEAD = re.compile(
     r"Exercise (?P<number>\d): (?P<title>[^\n]+)\.\n\n"
     r"Chapter (?P<chapter>\d, [^(]+) \(docs/[\w/.-]+\)\. About (?P<minutes>\d+) minutes\.\n"

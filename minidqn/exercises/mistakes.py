@@ -12,8 +12,6 @@ import numpy as np
 from minidqn.exercises.problems import convolution_backward, convolve, dense_backward
 from minidqn.fruit import ACTIONS
 
-__all__ = ["MISTAKES", "Mistake"]
-
 
 class Mistake(NamedTuple):
     """One way to be wrong.

@@ -11,8 +11,6 @@ import numpy as np
 from minidqn import exact, fruit, qlearning
 from minidqn.nn import Dense, MeanSquaredError, RMSprop, convolution
 
-__all__ = ["PROBLEMS", "Problem", "convolution_backward", "convolve", "dense_backward"]
-
 
 class Problem(NamedTuple):
     """One exercise, as it is checked.

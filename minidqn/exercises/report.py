@@ -8,8 +8,6 @@ import numpy as np
 from minidqn.checks import one_line
 from minidqn.exercises.answers import shown
 
-__all__ = ["report"]
-
 WIDTH = 79
 
 INDENT = "  "

@@ -12,8 +12,6 @@ from minidqn.exercises.answers import Fault, apart, call, compare, misfit
 from minidqn.exercises.problems import PROBLEMS
 from minidqn.replay import Memory
 
-__all__ = ["check_samples"]
-
 PROBLEM = PROBLEMS[8]
 
 DRAWS = 1000
