@@ -53,7 +53,7 @@ def run(main):
         sys.stdout.flush()
         sys.exit(status)
     except KeyboardInterrupt:
-        tell("\ninterrupted")
+        tell("interrupted")
         sys.exit(130)
     except OSError as error:
         # Python flushes stdout once more as it ends; let that go nowhere.

@@ -299,10 +299,11 @@ def _finish(state, folder, lock, draw):
     lock.require()
     model.save_weights(folder / runs.WEIGHTS)
     if draw:
-        from minidqn.pictures import save_pictures
+        from minidqn.pictures import save_charts, save_games
 
         played = play_test_games(model, settings, game=game)
-        save_pictures(folder, model, game, settings, records, played)
+        save_games(folder, game, played)
+        save_charts(folder, model, game, settings, records, played)
 
 
 def _summary(state, folder, seconds, drawn):

@@ -44,14 +44,10 @@ def greedy_games(model, episodes, actions=ACTIONS):
         for game, (_, reward, *ends) in step.items():
             if any(ends) if ends else reward != 0:
                 running.pop(game).close()
-        if not running:
-            return
-        q_values = model.predict(np.stack([step[game][0] for game in running]))
-        chosen = greedy(q_values, actions).tolist()
-        step = {
-            game: ep.send(action)
-            for (game, ep), action in zip(running.items(), chosen, strict=True)
-        }
+        if running:
+            q_values = model.predict(np.stack([step[game][0] for game in running]))
+            chosen = dict(zip(running, greedy(q_values, actions).tolist(), strict=True))
+        step = {game: ep.send(chosen[game]) for game, ep in running.items()}
 
 
 def mean_return(model, game, games=100, rng=None):

@@ -232,8 +232,8 @@ def load(name, grid_size=10):
             raise ImportError(f"game is {name}; {error}") from error
     path, _, attribute = name.rpartition(":")
     if not Path(path).is_file():
-        wanted = f"{', '.join(OWN)}, gym:ID, or a file and a name in it, such as my_game.py:game"
         missing = f"there is no file {path}; " if path else ""
+        wanted = f"{', '.join(OWN)}, gym:ID, or a file and a name in it, such as my_game.py:game"
         raise ValueError(f"game is {name}; {missing}expected {wanted}")
     try:
         names = runpy.run_path(path)
@@ -241,7 +241,7 @@ def load(name, grid_size=10):
         lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == path]
         where = f" in line {lines[-1]}" if lines else ""
         raise ValueError(f"game is {name}; {type(error).__name__}{where}: {error}") from error
-    found = [key for key, value in names.items() if isinstance(value, Game)]
-    if attribute not in found:
+    if not isinstance(names.get(attribute), Game):
+        found = [key for key, value in names.items() if isinstance(value, Game)]
         raise ValueError(f"game is {name}; expected a Game of {path}, which has {found}")
     return names[attribute]

@@ -41,9 +41,9 @@ class GameEnv(gymnasium.Env):
     metadata = {"render_modes": ["rgb_array", "ansi"], "render_fps": 5}
 
     def __init__(self, game, render_mode=None):
-        if render_mode not in (None, *self.metadata["render_modes"]):
-            wanted = (None, *self.metadata["render_modes"])
-            raise ValueError(f"render_mode is {render_mode!r}; expected one of {wanted}")
+        modes = (None, *self.metadata["render_modes"])
+        if render_mode not in modes:
+            raise ValueError(f"render_mode is {render_mode!r}; expected one of {modes}")
         self.game, self.render_mode = game, render_mode
         self.observation_space = gymnasium.spaces.Box(0, 1, game.shape, np.float32)
         self.action_space = gymnasium.spaces.Discrete(len(game.actions))

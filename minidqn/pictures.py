@@ -9,6 +9,7 @@ same bytes.
 
 import contextlib
 import io
+import itertools
 import math
 import os
 from pathlib import Path
@@ -21,30 +22,19 @@ from minidqn.exact import q_star
 from minidqn.fruit import Fruit
 from minidqn.storage import atomic_write
 
-SIDE = 240
-"""Pixels on the side of a frame's picture, about."""
+SIDE, DPI = 240, 100
+"""Pixels on the side of a frame's picture, about, and to matplotlib's inch."""
 
-FRAMES_PER_SECOND = 5
-"""Speed of the animations."""
-
-MOST_FRAMES = 500
-"""Frames that are drawn, at most: a game may have thousands."""
-
-DPI = 100
-"""Pixels to matplotlib's inch."""
-
-COLOURS = "cividis"
+FRAMES_PER_SECOND, MOST_FRAMES = 5, 500
+"""Speed of the animations, and frames that are drawn at most: a game may have thousands."""
 
 MOST = 1e100
 """What an axis reaches to, at most: matplotlib's own arithmetic overflows beyond."""
 
 # Okabe and Ito's palette: told apart by the colour-blind and in greyscale.
-BLUE, VERMILION = "#0072b2", "#d55e00"
-WON, LOST = "#cfe6f5", "#12395b"
+BLUE, VERMILION, WON, LOST, COLOURS = "#0072b2", "#d55e00", "#cfe6f5", "#12395b", "cividis"
 BACKGROUND, LINE = (18, 28, 46), (38, 52, 76)
-CHANNELS = (
-    (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (213, 94, 0), (204, 121, 167),
-)  # fmt: skip
+CHANNELS = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (213, 94, 0))
 """Colour of a frame's first channel, of its second, ...; then they come again."""
 
 
@@ -119,30 +109,22 @@ def _figure(width, height, path):
         file.write(picture.getvalue())
 
 
-def _count_along(axis):
-    """Ticks at whole numbers only, and not too many."""
-    from matplotlib.ticker import MaxNLocator
-
-    axis.set_major_locator(MaxNLocator(integer=True, nbins=10, min_n_ticks=1))
-
-
 def _of_starts(axes, table, **look):
     """Draw a table [shape=(G, G - 2)] over the fruit's column and the basket's centre."""
     columns, places = table.shape
     extent = (-0.5, columns - 0.5, 0.5, places + 0.5)
-    _count_along(axes.xaxis)
-    _count_along(axes.yaxis)
+    axes.locator_params(integer=True, nbins=10, min_n_ticks=1)
     return axes.imshow(table.T, origin="lower", extent=extent, aspect="auto", **look)
 
 
-def save_pictures(folder, model, game, settings, records, played):
-    """Save all pictures of a run under the names that ``runs`` has for them.
+def save_games(folder, game, played):
+    """Save the frames of games as images/000.png, images/001.png, ... and game.gif.
 
     Parameters
     ----------
     folder : Path
-        Where they go.
-    model, game, settings, records
+        The run's.
+    game : Game
         The run's.
     played : list of (list of ndarray, float)
         Games as ``train.play_test_games`` has them; frames beyond the first `MOST_FRAMES`
@@ -153,32 +135,15 @@ def save_pictures(folder, model, game, settings, records, played):
     OSError
         If one cannot be written.
     """
-    save_games(folder, game, played)
-    save_charts(folder, model, game, settings, records, played)
-
-
-def save_games(folder, game, played):
-    """Save the frames of games as images/000.png, images/001.png, ... and game.gif.
-
-    Parameters
-    ----------
-    folder, game, played
-        As for `save_pictures`.
-
-    Raises
-    ------
-    OSError
-        If one cannot be written.
-    """
     for path in runs.numbered(folder, runs.IMAGES):
         path.unlink()
-    saver, left, shown = save_img(runs.subfolder(folder, runs.IMAGES)), MOST_FRAMES, []
+    saver, shown, left = save_img(runs.subfolder(folder, runs.IMAGES)), [], MOST_FRAMES
     next(saver)
     for frames, _ in played:
         shown.append([game.picture(frame) for frame in frames[:left]])
         left -= len(shown[-1])
-        for frame in shown[-1]:
-            saver.send(frame)
+    for frame in itertools.chain(*shown):
+        saver.send(frame)
     save_gif(folder / runs.GIF, filter(None, shown))
 
 
@@ -188,7 +153,7 @@ def save_charts(folder, model, game, settings, records, played):
     Parameters
     ----------
     folder, model, game, settings, records, played
-        As for `save_pictures`. The middle frame of the first game shows what convolutions
+        The run's, and its test games. The middle frame of the first game shows what convolutions
         make of it.
 
     Returns
@@ -507,18 +472,15 @@ def save_gif(path, games):
     temporary = Path(path).with_name(f".{Path(path).stem}.{os.getpid()}.tmp.gif")
     try:
         with _matplotlib():
-            from matplotlib.animation import PillowWriter
+            from matplotlib.animation import FuncAnimation, PillowWriter
             from matplotlib.backends.backend_agg import FigureCanvasAgg
             from matplotlib.figure import Figure
 
             figure = Figure(figsize=(width, height), dpi=1)  # an inch a pixel: as they are
             FigureCanvasAgg(figure)
             picture = figure.figimage(pictures[0])
-            writer = PillowWriter(fps=FRAMES_PER_SECOND)
-            with writer.saving(figure, temporary, dpi=1):
-                for pixels in pictures:
-                    picture.set_data(pixels)
-                    writer.grab_frame()
+            animation = FuncAnimation(figure, picture.set_data, pictures, cache_frame_data=False)
+            animation.save(temporary, PillowWriter(FRAMES_PER_SECOND), dpi=1)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -53,12 +53,12 @@ def watch(games, stream=None, frames_per_second=6, words=None):
         From a game's return to how it ended; the return by default.
     """
     stream = sys.stdout if stream is None else stream
-    words = words or (lambda total: f"return {total:g}")
-    how = ()
+    words = words or "return {:g}".format
+    how = []
     try:
         "█▒░·".encode(stream.encoding or "ascii")
     except UnicodeEncodeError:
-        how = ((". ", "##", "++", "--"),)
+        how = [(". ", "##", "++", "--")]
     moving = stream.isatty()
     for number, (frames, total) in enumerate(games, start=1):
         for count, frame in enumerate(frames, start=1):

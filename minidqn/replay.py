@@ -54,13 +54,9 @@ class Batch:
         return len(self.actions)
 
     def __iter__(self):
-        return zip(
-            np.asarray(self.states),
-            self.actions.tolist(),
-            self.rewards.tolist(),
-            np.asarray(self.next_states),
-            strict=True,
-        )
+        states, next_states = np.asarray(self.states), np.asarray(self.next_states)
+        actions, rewards = self.actions.tolist(), self.rewards.tolist()
+        return zip(states, actions, rewards, next_states, strict=True)
 
 
 def experience_replay(batch_size, capacity=100_000, rng=None, memory=None):
@@ -126,10 +122,8 @@ def _replay(memory, batch_size, rng):
     """The coroutine that `experience_replay` returns."""
     batch = None
     while True:
-        experience = yield batch
-        if experience is not None:
+        if (experience := (yield batch)) is not None:
             memory.store(experience)
-        batch = None
         if memory.count >= batch_size:
             batch = memory.take(rng.choice(memory.count, batch_size, replace=False))
 
@@ -236,10 +230,8 @@ class Memory:
         rows = np.arange(last[-1]) + (begin - first).repeat(counts)
         pixels = self._pixels.take(rows % len(self._pixels), axis=0)
         positions, values = pixels[:, 0].copy(), pixels[:, 1:].copy().view(np.float32).reshape(-1)
-        states, next_states = (
-            Pixels(self.shape, *bounds, positions, values)
-            for bounds in np.stack([first, last]).reshape(2, 2, -1).swapaxes(0, 1)
-        )
+        bounds = np.stack([first, last]).reshape(2, 2, -1).swapaxes(0, 1)
+        states, next_states = (Pixels(self.shape, *b, positions, values) for b in bounds)
         actions, rewards = records[:, 3:5].T.astype(np.int32)
         dones = records[:, 5] != 0
         return Batch(states, actions, rewards.view(np.float32), next_states, dones)

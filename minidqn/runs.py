@@ -145,9 +145,7 @@ class Settings:
         sizes = {name: getattr(self, name) for name in ("filters", "kernel_size", "units")}
         if file is not None:
             storage.require_room(file, 4 * count_weights(game, **sizes))
-        return q_network(
-            rng=rng, learning_rate=self.learning_rate, engine=engine, game=game, **sizes
-        )
+        return q_network(None, rng, self.learning_rate, engine, game, **sizes)
 
 
 class Record(NamedTuple):
@@ -309,17 +307,10 @@ def write_config(folder, settings, game, error=None):
     OSError
         If it cannot be written.
     """
-    config = {
-        "settings": dataclasses.asdict(settings),
-        "versions": {
-            "python": platform.python_version(),
-            "numpy": np.__version__,
-            "numba": numba.__version__,
-            "minidqn": __version__,
-        },
-        "game": _told(game),
-        "error": error,
-    }
+    versions = {"python": platform.python_version(), "numpy": np.__version__,
+                "numba": numba.__version__, "minidqn": __version__}  # fmt: skip
+    told, settings = _told(game), dataclasses.asdict(settings)
+    config = {"settings": settings, "versions": versions, "game": told, "error": error}
     with storage.atomic_write(folder / CONFIG) as file:
         file.write((json.dumps(config, indent=2) + "\n").encode())
 
@@ -568,13 +559,10 @@ def _loaded(path, arrays, game, engine):
     game = game_of(settings, game, header["game"] or {})
     engine = engine or {"compiled": "auto", "numpy": "numpy"}[header["engine"]]
     model = settings.q_network(game, engine=engine, file=path)
-    lengths = {
-        name: len(arrays[name]) for name in ("memory/experiences", "memory/pixels", "records")
-    }
-    kinds = (np.int64, 6), (np.int32, 1 + game.shape[0]), (np.float64, len(Record._fields))
     like = _named(model)
-    for (name, length), (dtype, width) in zip(lengths.items(), kinds, strict=True):
-        like[name] = np.broadcast_to(np.zeros((), dtype), (length, width))
+    for name, dtype, width in (("memory/experiences", np.int64, 6), ("records", np.float64, 9),
+                               ("memory/pixels", np.int32, 1 + game.shape[0])):  # fmt: skip
+        like[name] = np.broadcast_to(dtype(0), (len(arrays[name]), width))
     storage.require_like(arrays, like)
     model.set_weights([arrays[f"weights/{name}"] for name in model.named_weights()])
     for name, array in model.named_state().items():
@@ -617,18 +605,15 @@ def load_latest(folder, game=None, engine=None):
     ValueError
         If neither is whole, with what is wrong with both.
     """
-    failures, wrong = [], None
-    for name in (CHECKPOINT, PREVIOUS):
+    errors = {}
+    for path in (folder / CHECKPOINT, folder / PREVIOUS):
         try:
-            return load_checkpoint(folder / name, game, engine), failures
-        except OSError as error:
-            failures.append(f"{folder / name}: {error.strerror}")
-        except MemoryError:
-            failures.append(f"{folder / name}: what it holds does not fit into memory")
-        except ValueError as error:
-            failures.append(str(error))
-            wrong = error if isinstance(error, WrongGameError) else wrong
-    raise wrong or ValueError("; ".join(failures))
+            return load_checkpoint(path, game, engine), list(errors.values())
+        except (OSError, MemoryError, ValueError) as error:
+            words = getattr(error, "strerror", None) or error
+            errors[error] = str(words) if isinstance(error, ValueError) else f"{path}: {words}"
+    wrong = [error for error in errors if isinstance(error, WrongGameError)]
+    raise wrong[-1] if wrong else ValueError("; ".join(errors.values()))
 
 
 def discard_newest(folder):
@@ -805,13 +790,11 @@ def require_free(folder, overwrite=False):
         If a folder or a link stands where a file of the run belongs.
     """
     ours = _own(folder)
-    for path in ours:
-        if path.is_dir():
-            raise OSError(errno.EISDIR, f"{path.name} is a folder there; expected a file")
+    if any(path.is_dir() for path in ours):
+        raise OSError(errno.EISDIR, f"{[p.name for p in ours if p.is_dir()]} are folders there")
     if ours and not overwrite:
-        raise ValueError(
-            "holds a run already; use --overwrite to replace it, or --resume to go on with it"
-        )
+        go_on = "use --overwrite to replace it, or --resume to go on with it"
+        raise ValueError(f"holds a run already; {go_on}")
     others = {path.name for path in folder.iterdir()} - {LOCK, IMAGES, MOMENTS}
     if not ours and any(not name.startswith(".") for name in others):
         raise ValueError("holds other files; expected a new folder, or that of a run")

@@ -407,7 +407,7 @@ def test_frames_of_any_numbers():
         frame[channel].flat[channel] = 7
     pixels = frame_pixels(frame)
     colours = [centre(pixels, *divmod(channel, 5)) for channel in range(9)]
-    assert colours == [CHANNELS[channel % 6] for channel in range(9)]
+    assert colours == [CHANNELS[channel % len(CHANNELS)] for channel in range(9)]
     half = np.array(centre(frame_pixels(np.eye(5) / 2), 0, 0), int)
     assert np.abs(2 * half - np.add(CHANNELS[0], BACKGROUND)).max() <= 1
     assert centre(frame_pixels(-np.eye(5)), 0, 0) == BACKGROUND

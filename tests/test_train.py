@@ -226,7 +226,7 @@ def test_overwrite(tmp_path, capsys):
     (tmp_path / "curve.png").unlink()
     (tmp_path / "curve.png").mkdir()
     assert run(command.main, *options) == 2
-    assert "curve.png is a folder there" in capsys.readouterr().err
+    assert "['curve.png'] are folders there" in capsys.readouterr().err
     assert (tmp_path / "weights.npz").read_bytes() == before  # nothing is half removed
     (tmp_path / "curve.png").rmdir()
     assert run(command.main, *options) == 0
