@@ -1,6 +1,7 @@
 """The package as a whole: who imports whom, what is documented, what is not shipped."""
 
 import ast
+import configparser
 import doctest
 import importlib
 import inspect
@@ -189,3 +190,15 @@ def test_a_cache_that_cannot_be_written():
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=PACKAGE.parent
     )
     assert (result.stdout, result.stderr) == ("[[0.0, 0.0, 0.0]]\n", "")
+
+
+def test_every_package_is_shipped():
+    """setup.cfg names its packages one by one, because the blanks live elsewhere."""
+    settings = configparser.ConfigParser()
+    settings.read(PACKAGE.parent / "setup.cfg")
+    found = {
+        ".".join(path.parent.relative_to(PACKAGE.parent).parts)
+        for path in PACKAGE.rglob("__init__.py")
+    }
+    named = settings["options"]["packages"].split()
+    assert set(named) == found | {"minidqn.exercises.blanks"}
