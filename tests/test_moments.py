@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from minidqn import command, moments, runs, storage
+from minidqn import moments, runs, storage
 from minidqn.recipe import q_network
 from tests.test_durability import SMALL, trained
 
@@ -139,7 +139,6 @@ def test_moments_after_the_checkpoint_are_made_anew(tmp_path, monkeypatch):
 
     with monkeypatch.context() as patched:
         patched.setattr(runs.MetricsWriter, "write", write)
-        patched.setattr(command, "CHECKPOINT_EVERY", 20)
         with pytest.raises(KeyboardInterrupt):
             trained(*SMALL[:-1], "20", "--epochs", 60, "--out", tmp_path / "a")
     assert max(kept(tmp_path / "a")) == 32
