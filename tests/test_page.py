@@ -313,7 +313,7 @@ MOVES = {"ArrowLeft": -1, "ArrowDown": 0, "ArrowRight": 1}
 
 
 @pytest.mark.parametrize("by", ["keys", "buttons"])
-def test_a_person_against_the_network(view, model, by):
+def test_a_person_against_the_network(view, by):
     """Both scores count: two games that both catch, one that the person misses."""
 
     def move(key):
@@ -323,17 +323,16 @@ def test_a_person_against_the_network(view, model, by):
     for keys in (["ArrowDown"] * 8, ["ArrowLeft"] * 8, ["ArrowRight"] + ["ArrowDown"] * 7):
         move("ArrowRight")  # begins the game, so that the fall is seen before the first move
         assert [*game(view), view.evaluate("page.person.basket")] == [0, 7, 7, 7]
-        ep, mine = episode(10, start=(7, 7)), episode(10, start=(7, 7))
-        (frame, reward), (my_frame, my_reward) = next(ep), next(mine)
-        for key in keys:
-            frame, reward = ep.send(int(greedy(model.predict(frame[np.newaxis]))[0]))
-            my_frame, my_reward = mine.send(MOVES[key])
+        mine = episode(10, start=(7, 7))
+        next(mine)
+        for row, key in enumerate(keys, 1):
+            frame, reward = mine.send(MOVES[key])
             move(key)
-            got = view.evaluate("[page.game, page.person].map((g) => Array.from(g.S.data))")
-            assert_array_equal(np.reshape(got, (2, 1, 10, 10)), [frame, my_frame])
+            got = view.evaluate("Array.from(page.person.S.data)")
+            assert_array_equal(np.reshape(got, (1, 10, 10)), frame)
+            assert game(view)[:2] == [row, 7]
         words = {1: "caught", -1: "missed"}
-        said = f"You {words[my_reward]} it; the network {words[reward]} it."
-        assert text(view, "#result") == said
+        assert text(view, "#result") == f"You {words[reward]} it; the network caught it."
     scores = [text(view, f"#score-{name}") for name in ("network", "you", "alone")]
     assert scores == ["3 of 3", "2 of 3", "0 of 0"]
     steps(view, 1)
@@ -375,13 +374,11 @@ def test_dragging(browser, folder, model, pointer):
     for piece, target, becomes in [
         ("fruit", (3, 0), [3, 0, 2]),
         ("fruit", (0, 9), [0, 9, 2]),
-        ("fruit", (7, 5), [7, 5, 2]),
         ("fruit", (9, 5), [7, 5, 2]),  # no lower: there the game is over
         ("fruit", (4, 12), [4, 9, 2]),  # not over the edge
         ("basket", (9, 5), [4, 9, 5]),
         ("basket", (9, 0), [4, 9, 1]),
         ("basket", (9, 9), [4, 9, 8]),
-        ("basket", (9, 3), [4, 9, 3]),
     ]:
         row, fruit, basket = game(browser)
         begin = (row, fruit) if piece == "fruit" else (9, basket)
@@ -465,6 +462,7 @@ def unit_at(browser, layer, unit):
 @each_layer
 @pytest.mark.parametrize("width", [1280, 390])
 def test_pointing_at_units(browser, folder, layer, side, reach, width):
+    """The board shows which pixels change the unit; ReLU, which hides changes, is left out."""
     opened(browser, folder, width=width)
     browser.center(f"#{layer}")  # scrolls to it
     for unit in [(0, 0, 0), (5, 1, 4), (15, side - 1, side - 1), (8, 0, side - 1), (3, 2, 0)]:
@@ -472,32 +470,23 @@ def test_pointing_at_units(browser, folder, layer, side, reach, width):
         box = browser.evaluate(f"(({{x, y}}) => [x, y])(byId('{layer}').getBoundingClientRect())")
         browser.mouse("Moved", *np.add(box, unit_at(browser, layer, unit)).tolist())
         assert browser.evaluate("page.unit") == {"layer": layer, "map": number, "i": i, "j": j}
-        field, value = browser.evaluate(
-            "[['x', 'y', 'width', 'height'].map((k) => +pieces.field.getAttribute(k) / CELL),"
-            f"page.outputs.{layer}.data[({i} * {side} + {j}) * 16 + {number}].toFixed(3)]"
+        field, value, pixels = browser.evaluate(
+            f"(() => {{ const w = model(), place = ({i} * {side} + {j}) * 16 + {number};"
+            "const at = (k) => { const S = zeros(10, 10, 1); S.data[k] = 1;"
+            "  const one = convolve(S, w['conv2d/kernel'], w['conv2d/bias']);"
+            "  const two = convolve(one, w['conv2d_1/kernel'], w['conv2d_1/bias']);"
+            f"  return ('{layer}' === 'conv2d' ? one : two).data[place]; }};"
+            "return [['x', 'y', 'width', 'height'].map((k) => pieces.field.getAttribute(k) / CELL),"
+            f"page.outputs.{layer}.data[place].toFixed(3),"
+            "[...Array(100).keys()].filter((k) => at(k) !== at(-1))]; })()"
         )
         assert field == [j, i, reach, reach]
-        sees = f"It sees rows {i} to {i + reach - 1}, columns {j} to {j + reach - 1}."
+        rows, columns = range(i, i + reach), range(j, j + reach)
+        assert pixels == [10 * row + column for row in rows for column in columns]
+        sees = f"It sees rows {i} to {rows[-1]}, columns {j} to {columns[-1]}."
         assert text(browser, "#unit") == f"Map {number}, unit ({i}, {j}): {value}. {sees}"
     browser.mouse("Moved", *browser.center("h1"))
     assert browser.evaluate("[page.unit, pieces.field.style.display]") == [None, "none"]
-
-
-@each_layer
-def test_a_receptive_field_is_what_changes_a_unit(view, layer, side, reach):
-    """Pixel by pixel, without ReLU, which hides changes."""
-    found, said = view.evaluate(
-        "(() => { const w = model(), pixels = [...Array(100).keys()]; const at = (k) => {"
-        "  const S = zeros(10, 10, 1); if (k !== null) S.data[k] = 1;"
-        "  const one = convolve(S, w['conv2d/kernel'], w['conv2d/bias']);"
-        "  const two = convolve(one, w['conv2d_1/kernel'], w['conv2d_1/bias']);"
-        f"  return ('{layer}' === 'conv2d' ? one : two).data[({side} + 3) * 16 + 2]; }};"
-        "const found = pixels.filter((k) => at(k) !== at(null));"
-        f"return [found, receptiveField({{layer: '{layer}', map: 2, i: 1, j: 3}})]; }})()"
-    )
-    rows, columns = range(1, 1 + reach), range(3, 3 + reach)
-    assert found == [10 * row + column for row in rows for column in columns]
-    assert said == {"top": 1, "left": 3, "bottom": rows[-1], "right": columns[-1]}
 
 
 def test_units_by_key(view):
@@ -606,12 +595,10 @@ def test_by_keyboard_alone(view):
         visited.append(name)
         assert outline == "solid3px" or float(stroke.removesuffix("px")) > 1
     assert visited == CONTROLS
-    for name, then in (("play", "page.playing"), ("step", "!page.playing")):
-        press(view, name, " ")
-        assert view.evaluate(then)
-    view.evaluate("document.querySelector('.move').focus()")
-    view.key("Enter")
-    assert view.evaluate("page.person !== null")
+    press(view, "play", " ")
+    assert view.evaluate("page.playing")
+    press(view, "step", "Enter")
+    assert not view.evaluate("page.playing")
 
 
 def test_everything_has_a_name(view):
@@ -678,16 +665,13 @@ def test_contrast(browser, folder, scheme):
     assert ratios.min() >= 4.5, pairs[ratios.argmin()]
 
 
-def test_a_run_of_one_epoch(browser, folder, tmp_path):
+def test_a_run_of_one_epoch(browser, view, tmp_path):
+    ticks = "[...document.querySelectorAll('#curve .tick')].slice(3).map((e) => e.textContent)"
+    assert view.evaluate(ticks) == ["0", "250", "epoch", "500"]
     done(command, *SMALL, "--grid-size", 5, "--epochs", 1, "--out", tmp_path)
     done(page, tmp_path)
-    for place, expected in (
-        (folder, ["0", "250", "epoch", "500"]),
-        (tmp_path, ["0", "epoch", "1"]),
-    ):
-        opened(browser, place)
-        ticks = "[...document.querySelectorAll('#curve .tick')].slice(3).map((e) => e.textContent)"
-        assert browser.evaluate(ticks) == expected
+    opened(browser, tmp_path)
+    assert browser.evaluate(ticks) == ["0", "epoch", "1"]
     assert text(browser, "#moment-name") == "epoch 1, not trained yet"
     assert " 1 epoch, " in text(browser, "#about")
     assert text(browser, "h1") == "A network that plays"
@@ -705,8 +689,7 @@ def test_great_numbers_are_short(view):
     "name",
     [
         EVIL,
-        "</script><script>pwned = 1<!--",
-        "<!--<script>",
+        "</script><script>pwned = 1<!--<script>",
         "'\"><img src=x onerror=pwned=1>",
         "&lt;b&gt; {{script}} {{run}}",
         "\U0001f34e \u05e9\u05dc\u05d5\u05dd \u202e\u2028 line",
@@ -726,17 +709,15 @@ def test_a_name_stays_a_name(browser, small, tmp_path, name):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no such names there")
-@pytest.mark.parametrize("name", [b"\xff<b>", b"'\"><img src=x onerror=pwned=1>"])
-def test_the_name_of_a_folder(browser, small, tmp_path, name):
-    """Even of one that is no text."""
-    folder = tmp_path / os.fsdecode(name)
+def test_a_name_that_is_no_text(browser, small, tmp_path):
+    folder = tmp_path / os.fsdecode(b"\xff'><img src=x onerror=pwned=1>")
     try:
         shutil.copytree(small, folder)
     except OSError:
         pytest.skip("no such names on this disk")
     done(page, folder, "--out", tmp_path / runs.PAGE)
     opened(browser, tmp_path)
-    assert text(browser, "#run-name").endswith(name.decode(errors="ignore"))
+    assert text(browser, "#run-name").endswith("'><img src=x onerror=pwned=1>")
 
 
 @pytest.mark.parametrize(
@@ -776,15 +757,13 @@ def test_nothing_is_let_out_or_in(chromium, folder):
         "document.addEventListener('securitypolicyviolation', (event) => {"
         "  seen.push(event.effectiveDirective); if (seen.length === 5) done(seen.sort()); });"
         "fetch('http://127.0.0.1:9/').catch(() => {});"
-        "const add = (name, more) => document.body.append("
-        "  Object.assign(document.createElement(name), more));"
-        "add('img', {src: 'http://127.0.0.1:9/x.png'});"
-        "add('script', {textContent: 'pwned = 1'});"
-        "add('style', {textContent: 'body { display: none }'});"
-        "add('iframe', {src: 'http://127.0.0.1:9/'}); })"
+        "for (const [name, more] of [['img', {src: 'http://127.0.0.1:9/x.png'}],"
+        "['iframe', {src: 'http://127.0.0.1:9/'}], ['script', {textContent: 'pwned = 1'}],"
+        "['style', {textContent: 'body { display: none }'}]])"
+        "document.body.append(Object.assign(document.createElement(name), more)); })"
     )
-    expected = ["connect-src", "frame-src", "img-src", "script-src-elem", "style-src-elem"]
-    assert blocked == expected
+    kinds = ["connect-src", "frame-src", "img-src", "script-src-elem", "style-src-elem"]
+    assert blocked == kinds
     assert chromium.evaluate("typeof pwned") == "undefined"
 
 
@@ -809,15 +788,10 @@ def test_size_and_bytes(folder, tmp_path, capsys):
     assert capsys.readouterr().out == f"{path}: {size}; any browser opens it\n"
 
 
-def test_an_overwritten_run_has_a_page_of_its_own(browser, run):
+def test_an_overwritten_run_loses_its_page(run):
     done(page, run)
     done(command, *SMALL, "--grid-size", 5, "--seed", 4, "--overwrite", "--out", run)
     assert not (run / runs.PAGE).exists()
-    done(page, run)
-    opened(browser, run)
-    values = q_table(load_run(run)[1], 5)
-    assert_allclose(all_values(browser), values, rtol=0, atol=1e-5)
-    assert browser.evaluate("run.moments.map((moment) => moment.epoch)").count(20) == 1
 
 
 def test_a_run_without_moments(browser, run):
