@@ -63,7 +63,7 @@ class Browser:
         )
         for end in (*ends, theirs_in, theirs_out):
             os.close(end)
-        self._count, self._buffer, self._session, self.events = 0, b"", None, []
+        self._count, self._buffer, self._session, self.events = 0, b"", {}, []
         self._target = None
 
     def close(self):
@@ -77,9 +77,7 @@ class Browser:
     def send(self, method, **parameters):
         """Send a command to the page, and return its answer."""
         self._count += 1
-        message = {"id": self._count, "method": method, "params": parameters}
-        if self._session is not None:
-            message["sessionId"] = self._session
+        message = {"id": self._count, "method": method, "params": parameters} | self._session
         data = json.dumps(message).encode() + b"\0"
         while data:
             data = data[os.write(self._out, data) :]
@@ -107,12 +105,12 @@ class Browser:
 
         `media` are CSS media features, such as prefers_color_scheme="dark".
         """
-        self._session = None
+        self._session = {}
         if self._target is not None:
             self.send("Target.closeTarget", targetId=self._target)
         self._target = self.send("Target.createTarget", url="about:blank")["targetId"]
         attached = self.send("Target.attachToTarget", targetId=self._target, flatten=True)
-        self._session = attached["sessionId"]
+        self._session = {"sessionId": attached["sessionId"]}
         for domain in ("Page", "Runtime", "Log", "Network", "Accessibility", "DOM"):
             self.send(f"{domain}.enable")
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}

@@ -49,13 +49,14 @@ def blocks(page):
         yield text[: match.start()].count("\n") + 2, match[1].strip(), match[2]
 
 
-def run_blocks(page, slow):
-    """Run a page's Python blocks as a reader would, one after the other."""
+@every_page
+def test_blocks(page, request):
+    """A page's Python blocks are run as a reader would, one after the other."""
     names = {"__name__": "__main__"}
     found = list(blocks(page))
     runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
+    wanted = {"python": True, "python slow": request.config.getoption("--slow"), "python gym": GYM}
     for (line, kind, source), after in itertools.zip_longest(found, found[1:]):
-        wanted = {"python": True, "python slow": slow, "python gym": GYM}
         if not wanted.get(kind):
             continue
         if ">>>" in source:
@@ -71,23 +72,14 @@ def run_blocks(page, slow):
             assert printed.getvalue() == after[2]
 
 
-@every_page
-def test_blocks(page, request):
-    run_blocks(page, request.config.getoption("--slow"))
-
-
 def named(tree, path):
-    """The part of a module that a dotted name stands for."""
-    for name in path.split("."):
-        for node in ast.iter_child_nodes(tree):
-            targets = getattr(node, "targets", [getattr(node, "target", None)])
-            names = {getattr(target, "id", None) for target in targets}
-            if getattr(node, "name", None) == name or name in names:
-                tree = node
-                break
-        else:
-            return None
-    return tree
+    """The part of a module that a dotted name stands for, or None."""
+    name, _, rest = path.partition(".")
+    for node in ast.iter_child_nodes(tree):
+        nodes = [node, *getattr(node, "targets", [getattr(node, "target", None)])]
+        if name in {getattr(each, key, None) for each in nodes for key in ("name", "id")}:
+            return named(node, rest) if rest else node
+    return None
 
 
 def part(reference):
@@ -162,18 +154,15 @@ def test_links_lead_somewhere(page):
 
 
 TABLES = {
-    "benchmarks/README.md": (
-        "step", "scaling", "replay", "processors", "run", "busy", "cache",
-        "durability", "saves",
-        "parity", "sb3",
-    ),
-    "docs/7-fast.md": ("ladder",),
-    "docs/8-experiments.md": ("experiments",),
-}  # fmt: skip
+    "benchmarks/README.md": "step scaling replay processors run busy cache durability saves parity "
+    "sb3",
+    "docs/7-fast.md": "ladder",
+    "docs/8-experiments.md": "experiments",
+}
 
 
 @pytest.mark.parametrize(
-    ("page", "name"), [(page, name) for page, names in TABLES.items() for name in names]
+    ("page", "name"), [(page, name) for page, names in TABLES.items() for name in names.split()]
 )
 def test_tables_are_what_the_benchmarks_wrote(page, name):
     written = read(RESULTS / f"{name}.md")

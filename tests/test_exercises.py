@@ -3,6 +3,7 @@
 import ast
 import doctest
 import inspect
+import os
 import re
 import subprocess
 import sys
@@ -103,19 +104,16 @@ def given_away(text):
 @each_exercise
 def test_statements(number):
     """Each names its exercise, chapter, minutes and check; README's table has the same."""
-    exercise = exercises()[number]
+    _, file, title, chapter, minutes = exercises()[number]
     statement = ast.get_docstring(ast.parse(read(BLANKS, number)))
-    assert statement.startswith(f"Exercise {number}: {exercise.title}.\n\n")
-    chapter = re.search(r"^Chapter (\d), (.+) \((docs/(\d)-[a-z-]+\.md)\)\.", statement, re.M)
-    assert chapter[1] == chapter[4]
-    assert f"About {exercise.minutes} minutes.\n" in statement
+    assert statement.startswith(f"Exercise {number}: {title}.\n\n")
+    place = re.search(r"^Chapter (\d), (.+) \((docs/(\d)-[a-z-]+\.md)\)\.", statement, re.M)
+    assert place[1] == place[4]
+    assert f"About {minutes} minutes.\n" in statement
     check = f"\n\nTo check your answer, in its folder: python -m minidqn.exercises check {number}"
     assert statement.endswith(check)
-    row = (
-        f"| {number} | [{exercise.file}]({exercise.file}) "
-        f"| [{exercise.chapter}]({chapter[3].replace('docs', '..')}) "
-        f"| {exercise.minutes} | {exercise.title} |"
-    )
+    link = f"[{chapter}]({place[3].replace('docs', '..')})"
+    row = f"| {number} | [{file}]({file}) | {link} | {minutes} | {title} |"
     assert row in (BLANKS / "README.md").read_text(encoding="utf-8").splitlines()
 
 
@@ -159,13 +157,11 @@ def test_the_lesson_plan_can_be_typed():
 
 # Recursive, as a learner would write it who does not think of arrays.
 RECURSIVE = """import numpy as np
-
     def value(row, fruit, basket, action):
         after = {after}
         if row == {last}:
             return 1.0 if abs(fruit - after) <= 1 else -1.0
         return gamma * max(value(row + 1, fruit, after, later) for later in (-1, 0, 1))
-
     q = np.zeros((grid_size - 2, grid_size, grid_size - 2, 3))
     for row, fruit, basket, action in np.ndindex(q.shape):
         q[row, fruit, basket, action] = value(row, fruit, basket + 1, action - 1)
@@ -176,10 +172,8 @@ def recursive(after="min(max(basket + action, 1), grid_size - 2)", last="grid_si
     return RECURSIVE.format(after=after, last=last)
 
 
-DATACLASS = (
-    "from __future__ import annotations\nfrom dataclasses import dataclass\n\n"
-    "@dataclass\nclass Size:\n    height: int\n\n\nimport numpy"
-)
+DATACLASS = "from __future__ import annotations\nfrom dataclasses import dataclass\n\n"
+DATACLASS += "@dataclass\nclass Size:\n    height: int\n\n\nimport numpy"
 SAME_AGAIN = "    kept = buffers.setdefault(y.shape, y)\n    kept[:] = y\n    return kept"
 RIGHT = [
     *((number,) for number in NUMBERS),
@@ -202,6 +196,7 @@ def test_right_answers(number, changes, verdict):
 
 # Typical wrong answers: an exercise, what of its solution is changed, words of the hint.
 
+SUM = "np.sum(x[i : i + kh, j : j + kw] * kernel)"
 DRAW = "rng.choice(len(memory), batch_size, replace=False)"
 WRONG = [
     (1, ["basket - 1 : basket + 2", "basket"], "one pixel wide"),
@@ -212,18 +207,14 @@ WRONG = [
     (1, ["return frame", "return frame[0]"], "axis of the channel"),
     (1, [", np.float32", ""], "frame has dtype float64; expected float32"),
     (2, ["* kernel", "* kernel[::-1, ::-1]"], "turned by 180 degrees: cross-correlation does not"),
-    (2, ["y[i, j] = np.sum(x[i : i + kh, j : j + kw] * kernel)",
-         "for u, v in np.ndindex(kh, kw): y[i, j] = x[i + u, j + v] * kernel[u, v]"],
-        "only the last product is left"),
+    (2, [SUM, "x[i + kh - 1, j + kw - 1] * kernel[-1, -1]"], "only the last product is left"),
     (2, [" - kh + 1", " - kh"], [" - kw + 1", " - kw"], "last row and the last column"),
     (2, ["    y = np", "    x = np.pad(x, [((k - 1) // 2, k // 2) for k in (kh, kw)])\n    y = np"],
      'padding "same"'),
     (2, ["    y = np", "    x = np.pad(x, [(k - 1, k - 1) for k in (kh, kw)])\n    y = np"],
      'padding "full"'),
-    (2, ["np.sum(x[i : i + kh, j : j + kw] * kernel)",
-         "sum(x[i - u, j - v] * kernel[u, v] for u, v in np.ndindex(kh, kw))"], "at the signs"),
+    (2, [SUM, "sum(x[i - u, j - v] * kernel[u, v] for u, v in np.ndindex(kh, kw))"], "the signs"),
     (3, ["g[n, k] * w[d, k]", "g[n, k] * w[k, d]"], "dx multiplies by w as forward did"),
-    (3, ["return dx, dw, db", "return g @ w, dw, db"], "dx multiplies by w as forward did"),
     (3, ["return dx, dw, db", "return dx, dw.T, db"], "dw is transposed"),
     (3, ["return dx, dw, db", "return dx, dw / len(x), db"], "dw is averaged"),
     (3, ["return dx, dw, db", "return dx, dw, db / len(x)"], "db is averaged"),
@@ -258,8 +249,7 @@ WRONG = [
     (6, ["np.sqrt(v) + epsilon", "np.sqrt(v)"], "epsilon is missing"),
     (6, ["w - learning_rate", "w + learning_rate"], "up the slope"),
     (6, ["    v = rho", "    old = v\n    v = rho"], ["return w, v", "return w, old"], "as it was"),
-    (7, ["rewards[n] if ended else gamma * best",
-      "rewards[n] + gamma * best"], "the end of a game is ignored"),
+    (7, ["rewards[n] if ended else", "rewards[n] +"], "the end of a game is ignored"),
     (7, ["rewards[n] != 0", "rewards[n] > 0"], "a lost game's end is ignored"),
     (7, ["rewards[n] if ended else gamma * best", "gamma * best"], "the rewards are ignored"),
     (7, ["next_q_values[n].max()", "next_q_values[:, n].max()"], "the wrong axis"),
@@ -293,7 +283,6 @@ WRONG = [
     (9, ["<= 1 else -1", "<= 1 else 0"], "a missed fruit is worth 0"),
     (9, ["abs(fruit - after) <= 1", "fruit == after"], "only the basket's centre"),
     (9, recursive("basket + action"), "the basket leaves the grid"),
-    (9, recursive("min(max(basket + action, 0), grid_size - 1)"), "the basket leaves the grid"),
     (9, recursive(last="grid_size - 2"), "a row too late"),
     (4, ["return dx, dk", "(a, b), (h, w) = (k // 2 for k in kernel.shape), g.shape\n"
                           "    return dx[a : a + h, b : b + w], dk"], "dx is only as large as g"),
@@ -311,7 +300,6 @@ OTHER = [
     (2, "return x / 0 * 0", "y holds NaN"),
     (2, "exit(0)", "line 2: SystemExit: 0"),
     (2, "raise GeneratorExit(7)", "line 2: GeneratorExit: 7"),
-    (2, "raise BaseException(7)", "line 2: BaseException: 7"),
     (2, "return convolve(x, kernel)", "line 2: RecursionError"),
     (2, "x += 1", "It changed x, which belongs to its caller."),
     (2, "return 3.0", "y is the number 3.0; expected an array of shape (1, 1)."),
@@ -393,32 +381,50 @@ def test_an_exception(wrong):
     assert " np.zeros(2) @ g The smallest input that shows it: " in said
 
 
-@pytest.mark.parametrize(
-    ("source", "words"),
-    [
-        ("def convolve(x, kernel)\n    return x\n", "_correlation.py, line 1: expected ':'"),
+def test_files_that_cannot_be_used(wrong):
+    for source, words in [
+        ("def convolve(x, kernel)\n    return x\n", "correlation.py, line 1: expected ':'"),
         ("def convolve(x, kernel):\nreturn x\n", "e2_cross_correlation.py, line 2: "),
-        ("def convolved(x, kernel):\n    return x\n", "has no function convolve."),
-        ("convolve = 3\n", "has no function convolve."),
+        ("convolve = 3\n", "e2_cross_correlation.py has no function convolve."),
         ("import nothing_of_this_name\n", "line 1: ModuleNotFoundError: No module named"),
         ("a = 1\nraise SystemExit\n", "line 2: SystemExit"),
         ("raise GeneratorExit(7)\n", "line 1: GeneratorExit: 7"),
-        ("raise BaseException(7)\n", "line 1: BaseException: 7"),
         ("\0", "e2_cross_correlation.py"),
-    ],
-)
-def test_files_that_cannot_be_used(source, words, wrong):
-    said = wrong(2, source)
-    assert said.startswith("2 cross_correlation: wrong e2_cross_correlation.py")
-    assert words in said
-    assert len(said) < 200
+    ]:
+        said = wrong(2, source)
+        assert said.startswith("2 cross_correlation: wrong e2_cross_correlation.py")
+        assert words in said
+        assert len(said) < 200
 
 
 STRANGE = [
     "right.tolist()", "right.astype(object)", "right.astype(str)", "right.astype(complex)",
     "right.astype(bool)", "right[..., :0]", "np.array(None)", "'text'", "object()", "10**400",
     "[]", "[[1], [2, 3]]", "{}", "np.nan", "convolve",
+    # Things that cannot be shown, or not be copied.
+    "Mute()", "np.array([[Mute()]])", "MuteList()", "right.view(MuteArray)",
 ]  # fmt: skip
+MUTE = """
+import numpy as np
+class Mute(Exception):
+    def _any(self, *_):
+        raise GeneratorExit
+    __str__ = __repr__ = __len__ = __iter__ = _any
+class MuteList(list):
+    __str__ = __repr__ = __len__ = __iter__ = Mute._any
+class MuteArray(np.ndarray):
+    def copy(self):
+        raise OSError(5, "no copy")
+"""
+
+
+def test_things_that_cannot_be_shown(wrong):
+    for number, body, words in [
+        (2, "raise Mute", "Mute: (cannot be shown)"),
+        (3, "return MuteList()", "GeneratorExit"),
+        (8, "memory.append(Mute())", "It changed memory, which belongs to its caller."),
+    ]:
+        assert words in wrong(number, MUTE + answer(number, body))
 
 
 @each_exercise
@@ -428,7 +434,7 @@ def test_strange_results(number, thing, wrong):
     problem = PROBLEMS[number]
     for result, name in enumerate(problem.results):
         source = read(SOLUTIONS, number) + (
-            f"\nimport numpy as np\nsolution = {problem.function}\n"
+            f"{MUTE}solution = {problem.function}\n"
             f"def {problem.function}(*arguments):\n"
             f"    results = solution(*arguments)\n"
             f"    results = list(results) if {len(problem.results) > 1} else [results]\n"
@@ -439,44 +445,6 @@ def test_strange_results(number, thing, wrong):
         # Of a batch, what is strange in one array may be seen in another.
         name = "(states|actions|rewards)" if number == 8 else name
         assert re.search(rf"{name}(\[.*\])? (is|has|holds|belongs)", wrong(number, source))
-
-
-UNSHOWN = """
-import numpy as np
-
-class Mute:
-    def _any(self, *_):
-        raise GeneratorExit
-    __str__ = __repr__ = __len__ = __iter__ = _any
-
-class Odd(Mute, Exception):
-    pass
-
-class OddList(Mute, list):
-    pass
-
-class OddArray(np.ndarray):
-    def copy(self):
-        raise OSError(5, "no copy")
-"""
-
-
-@pytest.mark.parametrize(
-    ("body", "words"),
-    [
-        ("raise Odd", r"Odd: \(cannot be shown\)"),
-        ("x = Odd()", r"of type Odd: \(cannot be shown\)"),
-        ("x = np.array([[Odd()]])", r"has dtype object|states has shape \(1, 1\)"),
-        ("x = np.zeros((1, 1)).view(OddArray)", "of type OddArray"),
-        ("a.append(Odd()) if isinstance(a, list) else a.fill(99)", "It changed "),
-        ("return OddList()", "GeneratorExit|of type OddList"),
-    ],
-)
-@pytest.mark.parametrize("number", [2, 3, 8])
-def test_things_that_cannot_be_shown(number, body, words, wrong):
-    name, count = PROBLEMS[number].function, len(PROBLEMS[number].results)
-    body = f"x = 0\n    {body}\n    return x if {count} == 1 else [x] * {count}"
-    assert re.search(words, wrong(number, f"{UNSHOWN}\ndef {name}(a, *_):\n    {body}\n"))
 
 
 @pytest.mark.parametrize("package", [False, True])
@@ -557,13 +525,14 @@ def test_start_leaves_nothing_half_done(tmp_path, monkeypatch, capsys):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
+def test_misuse(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    (tmp_path / "e5_mean_squared_error.py").mkdir()
+    for arguments, words in [
         ([], "required"),
         (["check"], "required"),
         (["check", "0"], "'0' is no exercise; expected 1 to 9, or all"),
-        (["check", "10"], "'10' is no exercise; expected 1 to 9, or all"),
         (["check", "3", "--folder", ""], "it is empty"),
         (["check", "3"], "there is no e3_dense_backward.py; 'python -m minidqn.exercises start"),
         (["check", "5"], "e5_mean_squared_error.py is a folder; expected a file"),
@@ -571,40 +540,25 @@ def test_start_leaves_nothing_half_done(tmp_path, monkeypatch, capsys):
         (["start"], "required"),
         (["start", "file"], "file is a file; expected a folder"),
         (["begin"], "begin"),
-    ],
-)
-def test_misuse(arguments, words, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "file").touch()
-    (tmp_path / "e5_mean_squared_error.py").mkdir()
-    assert run(*arguments) == 2
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert words in said.err
-    assert said.err.count("\n") == 1
-
-
-def test_some_are_right(tmp_path, monkeypatch, capsys):
-    """In the order that was asked for, each once; the current folder by default."""
-    monkeypatch.chdir(tmp_path)
-    run("start", ".")
-    write(tmp_path, 5, answer(5))
-    capsys.readouterr()
-    assert run("check", 5, 2, 5) == 1
-    assert capsys.readouterr().out.splitlines() == [
-        "5 mean_squared_error: right (8 cases)",
-        "2 cross_correlation: not written yet",
-        "1 of 2 right",
-    ]
+    ]:
+        assert run(*arguments) == 2
+        said = capsys.readouterr()
+        assert said.out == ""
+        assert words in said.err
+        assert said.err.count("\n") == 1
 
 
 def test_as_a_process(tmp_path):
-    """From a checkout, answers elsewhere; one of them closes its output."""
-    command = [sys.executable, "-m", "minidqn.exercises"]
-    subprocess.run([*command, "start", tmp_path], check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
+    """From a checkout, in the current folder; in the order that was asked for, each once."""
+
+    def ran(*arguments):
+        command = [sys.executable, "-m", "minidqn.exercises", *arguments]
+        env = os.environ | {"PYTHONPATH": str(ROOT)}
+        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=env)
+
+    assert ran("start", ".").returncode == 0
     write(tmp_path, 2, "import sys\nsys.stdout.close()\n" + answer(2))
-    command += ["check", "2", "1", "--folder", tmp_path]
-    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    result = ran("check", "2", "1", "2")
     assert result.stdout.splitlines() == [
         "2 cross_correlation: right (14 cases)",
         "1 frame: not written yet",

@@ -28,9 +28,7 @@ ROOMS.append("minidqn.exercises")
 EXTRAS = {"minidqn.gym"}  # modules that need an extra, which no other module imports
 # Rooms that know nothing of networks. The memory keeps its frames as a network takes them.
 STRANGERS = {"games", "fruit", "snake", "replay", "qlearning", "exact"}
-KERNELS = (
-    "minidqn.nn.kernels"  # its functions are for the engine alone; its docstring explains them
-)
+KERNELS = "minidqn.nn.kernels"  # its docstring explains its functions, which are the engine's
 IMAGES = {"minidqn.nn.pixels", KERNELS}
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib import colormaps
 from numpy.testing import assert_allclose, assert_array_equal
 
 from minidqn import command, moments, page, runs
@@ -73,10 +74,8 @@ def run(small, tmp_path):
 @pytest.fixture(scope="module")
 def chromium():
     path = find()
-    if path is None:
-        words = "no chromium, chrome or edge is installed, or none that can be driven here"
-        assert os.environ.get("CI_BROWSER") != "1", words
-        pytest.skip(words)
+    if path is None and os.environ.get("CI_BROWSER") != "1":
+        pytest.skip("no chromium, chrome or edge is installed, or none that can be driven here")
     browser = Browser(path)
     yield browser
     browser.close()
@@ -89,8 +88,7 @@ def browser(chromium):
     chromium.evaluate("0")  # all events before this answer have been received
     kinds = ("Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded")
     assert [event for event in chromium.events if event.get("method") in kinds] == []
-    assert all(url.startswith("file:") for url in requests(chromium))
-    assert len(requests(chromium)) <= 1
+    assert [url[:5] for url in requests(chromium)] in ([], ["file:"])
 
 
 @pytest.fixture
@@ -140,12 +138,9 @@ def game(browser):
 
 def all_values(browser):
     """The page's Q-values of all states in which a game goes on."""
-    return np.array(
-        browser.evaluate(
-            "Array.from({length: G - 2}, (_, row) =>"
-            "table(G, (fruit, basket) => predict(model(), draw(G, row, fruit, basket))))"
-        )
-    )
+    values = "Array.from({length: G - 2}, (_, row) => table(G, (fruit, basket) =>"
+    values += "predict(model(), draw(G, row, fruit, basket))))"
+    return np.array(browser.evaluate(values))
 
 
 def require_bars(browser, learned):
@@ -444,14 +439,12 @@ def test_keys_play_after_a_click(view, clicked):
 
 # What the network sees
 
-each_layer = pytest.mark.parametrize(
-    ("layer", "side", "reach"), [("conv2d", 8, 3), ("conv2d_1", 6, 5)]
-)
+LAYERS = [("conv2d", 8, 3), ("conv2d_1", 6, 5)]
+each_layer = pytest.mark.parametrize(("layer", "side", "reach"), LAYERS)
 
 
-def unit_at(browser, layer, unit):
+def unit_at(browser, layer, number, i, j):
     """Where the middle of a unit of a feature map is on its canvas."""
-    number, i, j = unit
     return browser.evaluate(
         f"(() => {{ const m = mosaic('{layer}'), e = m.size / m.side,"
         f"[x, y] = corner('{layer}', {number});"
@@ -465,10 +458,10 @@ def test_pointing_at_units(browser, folder, layer, side, reach, width):
     """The board shows which pixels change the unit; ReLU, which hides changes, is left out."""
     opened(browser, folder, width=width)
     browser.center(f"#{layer}")  # scrolls to it
-    for unit in [(0, 0, 0), (5, 1, 4), (15, side - 1, side - 1), (8, 0, side - 1), (3, 2, 0)]:
-        number, i, j = unit
+    last = side - 1
+    for number, i, j in [(0, 0, 0), (5, 1, 4), (15, last, last), (8, 0, last), (3, 2, 0)]:
         box = browser.evaluate(f"(({{x, y}}) => [x, y])(byId('{layer}').getBoundingClientRect())")
-        browser.mouse("Moved", *np.add(box, unit_at(browser, layer, unit)).tolist())
+        browser.mouse("Moved", *np.add(box, unit_at(browser, layer, number, i, j)).tolist())
         assert browser.evaluate("page.unit") == {"layer": layer, "map": number, "i": i, "j": j}
         field, value, pixels = browser.evaluate(
             f"(() => {{ const w = model(), place = ({i} * {side} + {j}) * 16 + {number};"
@@ -511,8 +504,9 @@ def colour(browser, canvas, x, y):
     )[:3]
 
 
-def cividis(browser, share):
-    return [int(part) for part in re.findall(r"\d+", browser.evaluate(f"cividis({share})"))]
+def cividis(share):
+    """The pictures' colour of a number from 0 to 1; it is the brighter the larger the number."""
+    return 255 * np.array(colormaps["cividis"](float(share))[:3])
 
 
 @each_layer
@@ -521,28 +515,27 @@ def test_feature_maps_are_what_the_layers_make(view, model, layer, side, reach):
     for _ in range(3):
         output = model.layer_outputs(draw(10, *game(view))[np.newaxis])[layer][0]
         for number, i, j in [(0, 0, 0), (3, side - 1, 2), (12, 2, side - 1), (9, 3, 3)]:
-            got = colour(view, layer, *unit_at(view, layer, (number, i, j)))
-            assert_allclose(got, cividis(view, output[i, j, number] / output.max()), atol=1)
+            got = colour(view, layer, *unit_at(view, layer, number, i, j))
+            assert_allclose(got, cividis(output[i, j, number] / output.max()), atol=9)
         assert text(view, f"#{layer}-range") == f"dark: 0, bright: {output.max():.2f}"
         steps(view, 1)
 
 
-def test_the_colours_are_those_of_the_pictures(view):
-    """And the brighter the larger, so that they can be told apart in greyscale."""
-    from matplotlib import colormaps
-
-    shares = np.linspace(0, 1, 33)
-    got = np.array([cividis(view, share) for share in shares])
-    assert_allclose(got, 255 * colormaps["cividis"](shares)[:, :3], atol=9)
-    assert (np.diff(got @ [0.2126, 0.7152, 0.0722]) > 0).all()
-
-
 def test_maps_of_values(view, model):
-    """Learned, exact, error: of the game's row, and of a row that the visitor chooses."""
+    """Learned, exact, error: of the game's row, and of a row that the visitor chooses.
+
+    A small frame lies on the cell of the game's fruit and basket.
+    """
     learned, exact = q_table(model).max(axis=-1), q_star().max(axis=-1)
     complete = "while (!learnedValues(rowOfMaps()).complete); showMaps();"
     complete += "[rowOfMaps(), learnedValues(rowOfMaps()).values]"
     edge = (view.evaluate("byId('map-exact').clientWidth") - 38) / 10
+    view.evaluate("place(3, 0, 6); showMaps(); 0")
+    x, y = 36 + 3 * edge, 2 + (8 - 6) * edge
+    places = [(x + edge / 2, y + edge / 2), (x + 2, y + 2), (x + 2, y + edge + 4)]
+    inside, frame, below = np.array([colour(view, "map-exact", *place) for place in places])
+    assert np.abs(frame - inside).max() > 20  # the frame's own colour
+    assert np.abs(below - inside).max() < 5  # and none of it a cell further down
     for row, key in ((0, "Home"), (0, "ArrowDown"), (1, "ArrowDown")):
         press(view, "map-row", key)
         shown, values = view.evaluate(complete)
@@ -555,24 +548,12 @@ def test_maps_of_values(view, model):
         }.items():
             for fruit, basket in [(0, 1), (9, 8), (3, 6), (7, 2)]:
                 got = colour(view, name, 36 + (fruit + 0.5) * edge, 2 + (8.5 - basket) * edge)
-                assert_allclose(got, cividis(view, shares[fruit, basket - 1]), atol=1)
+                assert_allclose(got, cividis(shares[fruit, basket - 1]), atol=9)
             assert f"fruit in row {row}: from " in attribute(view, name, "aria-label")
     press(view, "moment", "Home")  # the maps follow to another moment
     row, values = view.evaluate(complete)
     assert values[3][5] == view.evaluate("Math.max(...predict(model(), draw(G, 1, 3, 6)))")
     assert np.abs(values - learned[1]).max() > 0.1
-
-
-def test_where_the_game_is_in_the_maps(view):
-    """The small frame lies on the cell of the game's fruit and basket."""
-    view.evaluate("place(3, 0, 6); showMaps(); 0")
-    edge = (view.evaluate("byId('map-exact').clientWidth") - 38) / 10
-    x, y = 36 + 3 * edge, 2 + (8 - 6) * edge
-    inside = colour(view, "map-exact", x + edge / 2, y + edge / 2)
-    corner = colour(view, "map-exact", x + 2, y + 2)
-    below = colour(view, "map-exact", x + 2, y + edge + 4)
-    assert np.abs(np.subtract(corner, inside)).max() > 20  # the frame's own colour
-    assert np.abs(np.subtract(below, inside)).max() < 5  # and none of it a cell further down
 
 
 # For everybody
@@ -621,42 +602,31 @@ def test_everything_has_a_name(view):
     assert attribute(view, "speed", "aria-valuetext") == "4 steps a second"
 
 
-each_scheme = pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [(1920, 1080), (1280, 720), (1024, 768), (390, 844), (320, 600)])
+def test_it_can_be_read(browser, folder, size, scheme):
+    """No scrolling sideways; none at all on a projector; large letters, and contrast.
 
-
-@each_scheme
-@pytest.mark.parametrize(
-    ("width", "height"), [(1920, 1080), (1280, 720), (1024, 768), (390, 844), (320, 600)]
-)
-def test_it_fits(browser, folder, width, height, scheme):
-    """No scrolling sideways; none at all on a projector; letters that can be read."""
+    Every text has at least 4.5 to 1 against what is behind it (WCAG 2.2, AA).
+    """
+    width, height = size
     opened(browser, folder, width=width, height=height, prefers_color_scheme=scheme)
     start(browser, 7, 2, duel=True)
-    wide, high = browser.evaluate(
-        "(({scrollWidth, scrollHeight}) => [scrollWidth, scrollHeight])(document.documentElement)"
+    wide, high, texts = browser.evaluate(
+        "(({scrollWidth, scrollHeight}) => [scrollWidth, scrollHeight,"
+        "[...document.querySelectorAll('body *')].filter((e) => e.checkVisibility() && "
+        "[...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim())).map((e) => {"
+        "let s = getComputedStyle(e), size = parseFloat(s.fontSize), b = e;"
+        "const board = e.closest('#board');"
+        "if (board) size *= board.getBoundingClientRect().width / board.viewBox.baseVal.width;"
+        "while (getComputedStyle(b).backgroundColor === 'rgba(0, 0, 0, 0)') b = b.parentElement;"
+        "return [size, e.closest('svg') ? null : [s.color, getComputedStyle(b).backgroundColor]];"
+        "})])(document.documentElement)"
     )
     assert wide <= width
     assert high <= height or width < 1280
-    sizes = browser.evaluate(
-        "[...document.querySelectorAll('body *')].filter((e) => e.checkVisibility() && "
-        "[...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim())).map((e) => "
-        "parseFloat(getComputedStyle(e).fontSize) * (e.closest('#board') ? "
-        "byId('board').getBoundingClientRect().width / byId('board').viewBox.baseVal.width : 1))"
-    )
-    assert min(sizes) >= (14 if width >= 390 else 12)
-
-
-@each_scheme
-def test_contrast(browser, folder, scheme):
-    """Every text has at least 4.5 to 1 against what is behind it (WCAG 2.2, AA)."""
-    opened(browser, folder, prefers_color_scheme=scheme)
-    pairs = browser.evaluate(
-        "[...document.querySelectorAll('main *, header *')].filter((e) => !e.closest('svg') && "
-        "[...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim())).map((e) => {"
-        "let b = e; while (getComputedStyle(b).backgroundColor === 'rgba(0, 0, 0, 0)')"
-        "b = b.parentElement;"
-        "return [getComputedStyle(e).color, getComputedStyle(b).backgroundColor]; })"
-    )
+    assert min(size for size, _ in texts) >= (14 if width >= 390 else 12)
+    pairs = [pair for _, pair in texts if pair]
     assert len(pairs) > 30
     parts = np.array([[re.findall(r"\d+", each)[:3] for each in pair] for pair in pairs], int) / 255
     linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
@@ -685,17 +655,11 @@ def test_great_numbers_are_short(view):
 # What it never does
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        EVIL,
-        "</script><script>pwned = 1<!--<script>",
-        "'\"><img src=x onerror=pwned=1>",
-        "&lt;b&gt; {{script}} {{run}}",
-        "\U0001f34e \u05e9\u05dc\u05d5\u05dd \u202e\u2028 line",
-        "a" * 255,
-    ],
-)
+HOSTILE = [EVIL, "</script><script>pwned = 1<!--<script>", "'\"><img src=x onerror=pwned=1>"]
+HOSTILE += ["&lt;b&gt; {{script}} {{run}}", "\U0001f34e \u05e9\u05dc\u05d5\u05dd \u202e\u2028 line"]
+
+
+@pytest.mark.parametrize("name", [*HOSTILE, "a" * 255])
 def test_a_name_stays_a_name(browser, small, tmp_path, name):
     """None is markup, nor too wide for a phone."""
     html = page.assemble(page.describe(small) | {"name": name})
