@@ -55,12 +55,9 @@ class Browser:
         # Numbers above 9 are out of the way of 3 and 4.
         ends = [fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (theirs_in, theirs_out)]
         command = [sys.executable, "-c", WRAPPER, *map(str, ends), path, *FLAGS]
-        self._process = subprocess.Popen(
-            [*command, f"--user-data-dir={self._profile}", "about:blank"],
-            pass_fds=ends,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        command += [f"--user-data-dir={self._profile}", "about:blank"]
+        silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        self._process = subprocess.Popen(command, pass_fds=ends, **silent)
         for end in (*ends, theirs_in, theirs_out):
             os.close(end)
         self._count, self._buffer, self._session, self.events = 0, b"", {}, []
@@ -125,9 +122,8 @@ class Browser:
 
     def evaluate(self, expression):
         """The value of a JavaScript expression in the page; promises are waited for."""
-        answer = self.send(
-            "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True
-        )
+        how = {"returnByValue": True, "awaitPromise": True}
+        answer = self.send("Runtime.evaluate", expression=expression, **how)
         if "exceptionDetails" in answer:
             raise RuntimeError(json.dumps(answer["exceptionDetails"])[:2000])
         return answer["result"].get("value")

@@ -92,21 +92,16 @@ def part(reference):
 
 
 @every_page
-def test_quotes_stand_in_the_code(page):
+def test_every_block_is_checked(page):
+    """It is run, or stands in the code, or is text."""
     for line, kind, text in blocks(page):
+        assert re.fullmatch("text|python( slow| gym| of .+)?", kind), line
+        assert kind != "text" or ">>>" not in text, line
         if kind.startswith("python of "):
             source = part(kind.removeprefix("python of ")).splitlines()
             size = len(text.splitlines())
             windows = ("\n".join(source[at : at + size]) for at in range(len(source)))
             assert text.rstrip("\n") in map(textwrap.dedent, windows), f"{page.name}, line {line}"
-
-
-@every_page
-def test_every_block_is_of_a_kind_that_is_checked(page):
-    for line, kind, text in blocks(page):
-        checked = "python", "python slow", "python gym", "text"
-        assert kind in checked or kind.startswith("python of "), line
-        assert kind.startswith("python") or ">>>" not in text, line
     assert ">>>" not in prose(page)
     # A line that happens to begin with a number becomes a list of its own.
     assert not re.findall(r"^.+\n1\. ", prose(page), re.MULTILINE)

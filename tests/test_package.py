@@ -22,8 +22,7 @@ MAP = (PACKAGE.parent / "README.md").read_text(encoding="utf-8").split("## The m
 FOUND = re.findall(r"`minidqn/([\w/]+)\.py`", MAP.split("\n## ")[0])
 # Names come up again in the text below the table.
 ROOMS = ["minidqn", *dict.fromkeys(f"minidqn.{name.replace('/', '.')}" for name in FOUND)]
-LAST_OF_NN = [room for room in ROOMS if room.startswith("minidqn.nn.")][-1]
-ROOMS.insert(ROOMS.index(LAST_OF_NN) + 1, "minidqn.nn")
+ROOMS.insert(max(place for place, room in enumerate(ROOMS) if ".nn." in room) + 1, "minidqn.nn")
 ROOMS.append("minidqn.exercises")
 EXTRAS = {"minidqn.gym"}  # modules that need an extra, which no other module imports
 # Rooms that know nothing of networks. The memory keeps its frames as a network takes them.

@@ -30,10 +30,8 @@ def test_the_api_that_was_promised(tmp_path, monkeypatch):
     model.compile(RMSprop(), "mse")
     model.summary()
     q_values = model.predict(states)
-    assert q_values.shape == (4, 3)
-    assert q_values.dtype == np.float32
-    loss = model.train_on_batch(states, targets)
-    assert isinstance(loss, float)
+    assert (q_values.shape, q_values.dtype) == ((4, 3), np.float32)
+    assert isinstance(model.train_on_batch(states, targets), float)
     model.set_weights(model.get_weights())
     model.save_weights("w.npz")
     model.load_weights("w.npz")
