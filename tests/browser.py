@@ -5,7 +5,6 @@ descriptors 3 (it reads) and 4 (it writes); no port is opened, and nothing but t
 standard library is needed. See https://chromedevtools.github.io/devtools-protocol/.
 """
 
-import base64
 import json
 import os
 import select
@@ -26,7 +25,9 @@ WRAPPER = (
     "os.execv(sys.argv[3], sys.argv[3:])"
 )
 PATIENCE = 60
-"""Seconds after which an answer that has not come is given up."""
+"""Seconds that are waited for an answer."""
+CODES = {"Tab": 9, "Enter": 13, " ": 32, "PageUp": 33, "PageDown": 34, "End": 35, "Home": 36}
+CODES |= {"ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40}
 
 
 def find():
@@ -46,20 +47,20 @@ class Browser:
     """
 
     def __init__(self, path):
+        import fcntl  # not on Windows
+
         self._profile = tempfile.mkdtemp(prefix="minidqn-browser-")
         theirs_in, self._out = os.pipe()
         self._in, theirs_out = os.pipe()
-        ends = [_high(theirs_in), _high(theirs_out)]
+        # Numbers above 9 are out of the way of 3 and 4.
+        ends = [fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (theirs_in, theirs_out)]
         command = [sys.executable, "-c", WRAPPER, *map(str, ends), path, *FLAGS]
-        self._process = subprocess.Popen(
-            [*command, f"--user-data-dir={self._profile}", "about:blank"],
-            pass_fds=ends,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        for end in ends:
+        command += [f"--user-data-dir={self._profile}", "about:blank"]
+        silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        self._process = subprocess.Popen(command, pass_fds=ends, **silent)
+        for end in (*ends, theirs_in, theirs_out):
             os.close(end)
-        self._count, self._buffer, self._session, self.events = 0, b"", None, []
+        self._count, self._buffer, self._session, self.events = 0, b"", {}, []
         self._target = None
 
     def close(self):
@@ -73,9 +74,7 @@ class Browser:
     def send(self, method, **parameters):
         """Send a command to the page, and return its answer."""
         self._count += 1
-        message = {"id": self._count, "method": method, "params": parameters}
-        if self._session is not None:
-            message["sessionId"] = self._session
+        message = {"id": self._count, "method": method, "params": parameters} | self._session
         data = json.dumps(message).encode() + b"\0"
         while data:
             data = data[os.write(self._out, data) :]
@@ -103,41 +102,28 @@ class Browser:
 
         `media` are CSS media features, such as prefers_color_scheme="dark".
         """
-        self._session = None
+        self._session = {}
         if self._target is not None:
             self.send("Target.closeTarget", targetId=self._target)
         self._target = self.send("Target.createTarget", url="about:blank")["targetId"]
         attached = self.send("Target.attachToTarget", targetId=self._target, flatten=True)
-        self._session = attached["sessionId"]
+        self._session = {"sessionId": attached["sessionId"]}
         for domain in ("Page", "Runtime", "Log", "Network", "Accessibility", "DOM"):
             self.send(f"{domain}.enable")
-        self.size(width, height)
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        self.send("Emulation.setDeviceMetricsOverride", **size)
         self.send("Emulation.setTouchEmulationEnabled", enabled=touch)
-        self.media(**media)
+        features = [{"name": key.replace("_", "-"), "value": media[key]} for key in media]
+        self.send("Emulation.setEmulatedMedia", features=features)
         self.events.clear()
         self.send("Page.navigate", url=Path(path).resolve().as_uri())
         while not any(event.get("method") == "Page.loadEventFired" for event in self.events):
             self.events.append(self._receive())
 
-    def size(self, width, height):
-        """Give the page's window a size, in CSS pixels."""
-        self.send(
-            "Emulation.setDeviceMetricsOverride",
-            width=width, height=height, deviceScaleFactor=1, mobile=False,
-        )  # fmt: skip
-
-    def media(self, **features):
-        """Set CSS media features, such as prefers_reduced_motion="reduce"."""
-        listed = [
-            {"name": name.replace("_", "-"), "value": value} for name, value in features.items()
-        ]
-        self.send("Emulation.setEmulatedMedia", features=listed)
-
     def evaluate(self, expression):
         """The value of a JavaScript expression in the page; promises are waited for."""
-        answer = self.send(
-            "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True
-        )
+        how = {"returnByValue": True, "awaitPromise": True}
+        answer = self.send("Runtime.evaluate", expression=expression, **how)
         if "exceptionDetails" in answer:
             raise RuntimeError(json.dumps(answer["exceptionDetails"])[:2000])
         return answer["result"].get("value")
@@ -150,10 +136,11 @@ class Browser:
             "return [b.x + b.width / 2, b.y + b.height / 2]; })()"
         )
 
-    def mouse(self, kind, x, y):
+    def mouse(self, kind, x, y, **held):
         """A mouse event: "Moved", "Pressed" or "Released"."""
-        held = {"button": "none"} if kind == "Moved" else {"button": "left", "clickCount": 1}
-        self.send("Input.dispatchMouseEvent", type=f"mouse{kind}", x=x, y=y, **held)
+        button = "none" if kind == "Moved" and not held else "left"
+        event = {"type": f"mouse{kind}", "x": x, "y": y, "button": button, "clickCount": 1}
+        self.send("Input.dispatchMouseEvent", **event, **held)
 
     def click(self, selector):
         """Click the middle of an element."""
@@ -165,10 +152,7 @@ class Browser:
         """Press the mouse at one place, move it to another, and release it."""
         self.mouse("Moved", *start)
         self.mouse("Pressed", *start)
-        self.send(
-            "Input.dispatchMouseEvent",
-            type="mouseMoved", x=end[0], y=end[1], button="left", buttons=1,
-        )  # fmt: skip
+        self.mouse("Moved", *end, buttons=1)
         self.mouse("Released", *end)
 
     def swipe(self, start, end):
@@ -177,32 +161,9 @@ class Browser:
             points = [{"x": x, "y": y} for x, y in place]
             self.send("Input.dispatchTouchEvent", type=f"touch{kind}", touchPoints=points)
 
-    def key(self, key, shift=False):
+    def key(self, key):
         """Press and release a key, by the name that JavaScript has for it."""
-        code = {"ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40, "Tab": 9}
-        code |= {"Enter": 13, " ": 32, "Home": 36, "End": 35}
-        text = {"text": {"Enter": "\r"}.get(key, key)} if key in ("Enter", " ") else {}
-        for kind in ("keyDown", "keyUp"):
-            self.send(
-                "Input.dispatchKeyEvent",
-                type=kind, key=key, code=key if key != " " else "Space",
-                windowsVirtualKeyCode=code[key], modifiers=8 if shift else 0,
-                **(text if kind == "keyDown" else {}),
-            )  # fmt: skip
-
-    def screenshot(self, path=None, whole=False):
-        """A picture of the window, or of the whole page, as PNG: bytes, or into a file."""
-        answer = self.send("Page.captureScreenshot", captureBeyondViewport=whole)
-        data = base64.b64decode(answer["data"])
-        if path is not None:
-            Path(path).write_bytes(data)
-        return data
-
-
-def _high(descriptor):
-    """The same end of a pipe under a number above 9, out of the way of 3 and 4."""
-    import fcntl
-
-    high = fcntl.fcntl(descriptor, fcntl.F_DUPFD, 10)
-    os.close(descriptor)
-    return high
+        event = {"key": key, "code": key.replace(" ", "Space"), "windowsVirtualKeyCode": CODES[key]}
+        text = {"text": key.replace("Enter", "\r")} if key in ("Enter", " ") else {}
+        self.send("Input.dispatchKeyEvent", type="keyDown", **event, **text)
+        self.send("Input.dispatchKeyEvent", type="keyUp", **event)

@@ -30,22 +30,33 @@ GYM = importlib.util.find_spec("gymnasium") is not None
 PAGES = [ROOT / "README.md", ROOT / "benchmarks/README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 CHAPTERS = sorted((ROOT / "docs").glob("[0-9]-*.md"))
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+every_chapter = pytest.mark.parametrize("page", CHAPTERS, ids=lambda page: page.name)
+
+
+def read(page):
+    return page.read_text(encoding="utf-8")
+
+
+def prose(page):
+    """A page without its fenced blocks."""
+    return re.sub(r"^```.*?^```$", "", read(page), flags=re.S | re.M)
 
 
 def blocks(page):
     """The fenced blocks of a page: line, what follows the backticks, text."""
-    text = page.read_text(encoding="utf-8")
+    text = read(page)
     for match in re.finditer(r"^```(.*)\n((?:.*\n)*?)```$", text, re.MULTILINE):
         yield text[: match.start()].count("\n") + 2, match[1].strip(), match[2]
 
 
-def run_blocks(page, slow):
-    """Run a page's Python blocks as a reader would, one after the other."""
+@every_page
+def test_blocks(page, request):
+    """A page's Python blocks are run as a reader would, one after the other."""
     names = {"__name__": "__main__"}
     found = list(blocks(page))
     runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
+    wanted = {"python": True, "python slow": request.config.getoption("--slow"), "python gym": GYM}
     for (line, kind, source), after in itertools.zip_longest(found, found[1:]):
-        wanted = {"python": True, "python slow": slow, "python gym": GYM}
         if not wanted.get(kind):
             continue
         if ">>>" in source:
@@ -61,69 +72,51 @@ def run_blocks(page, slow):
             assert printed.getvalue() == after[2]
 
 
-@every_page
-def test_blocks(page, request):
-    run_blocks(page, request.config.getoption("--slow"))
-
-
 def named(tree, path):
-    """The part of a module that a dotted name stands for."""
-    for name in path.split("."):
-        for node in ast.iter_child_nodes(tree):
-            targets = getattr(node, "targets", [getattr(node, "target", None)])
-            names = {getattr(target, "id", None) for target in targets}
-            if getattr(node, "name", None) == name or name in names:
-                tree = node
-                break
-        else:
-            return None
-    return tree
+    """The part of a module that a dotted name stands for, or None."""
+    name, _, rest = path.partition(".")
+    for node in ast.iter_child_nodes(tree):
+        nodes = [node, *getattr(node, "targets", [getattr(node, "target", None)])]
+        if name in {getattr(each, key, None) for each in nodes for key in ("name", "id")}:
+            return named(node, rest) if rest else node
+    return None
 
 
 def part(reference):
     """The source of what ``minidqn/file.py:Class.method`` names."""
     file, name = reference.split(":")
-    source = (ROOT / file).read_text(encoding="utf-8")
+    source = read(ROOT / file)
     node = named(ast.parse(source), name)
     assert node is not None, f"{reference} does not exist"
     return textwrap.dedent(" " * node.col_offset + ast.get_source_segment(source, node))
 
 
 @every_page
-def test_quotes_stand_in_the_code(page):
+def test_every_block_is_checked(page):
+    """It is run, or stands in the code, or is text."""
     for line, kind, text in blocks(page):
+        assert re.fullmatch("text|python( slow| gym| of .+)?", kind), line
+        assert kind != "text" or ">>>" not in text, line
         if kind.startswith("python of "):
             source = part(kind.removeprefix("python of ")).splitlines()
-            quoted = text.splitlines()
-            windows = (
-                textwrap.dedent("\n".join(source[first : first + len(quoted)]))
-                for first in range(len(source))
-            )
-            assert "\n".join(quoted) in windows, f"{page.name}, line {line}"
-
-
-@every_page
-def test_every_block_is_of_a_kind_that_is_checked(page):
-    for line, kind, text in blocks(page):
-        checked = "python", "python slow", "python gym", "text"
-        assert kind in checked or kind.startswith("python of "), line
-        assert kind.startswith("python") or ">>>" not in text, line
-    outside = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.S | re.M)
-    assert ">>>" not in outside
+            size = len(text.splitlines())
+            windows = ("\n".join(source[at : at + size]) for at in range(len(source)))
+            assert text.rstrip("\n") in map(textwrap.dedent, windows), f"{page.name}, line {line}"
+    assert ">>>" not in prose(page)
     # A line that happens to begin with a number becomes a list of its own.
-    for before, number in re.findall(r"^(.*)\n(\d+)\. ", outside, re.MULTILINE):
-        assert number != "1" or before == "", before
+    assert not re.findall(r"^.+\n1\. ", prose(page), re.MULTILINE)
+    assert not re.findall(r"^[A-Z]{4,}$|\bXX\b", read(page), re.MULTILINE)  # left to fill in
 
 
 @every_page
 def test_commands_exist(page):
     """Every ``python -m`` is a module, and every flag is one of a command's."""
-    text = page.read_text(encoding="utf-8")
+    text = read(page)
     for module in re.findall(r"python -m ((?:minidqn|benchmarks|tests)[\w.]*\w)", text):
         assert importlib.util.find_spec(module), module
     sources = [*ROOT.glob("minidqn/**/*.py"), *ROOT.glob("benchmarks/*.py")]
     sources += [ROOT / "docs/figures.py", ROOT / "tests/conftest.py"]
-    known = " ".join(source.read_text(encoding="utf-8") for source in sources)
+    known = " ".join(map(read, sources))
     known += " ".join(f'"{name.replace("_", "-")}"' for name in HELP)
     for flag in re.findall(r"`[^`\n]*?(--[a-z][a-z-]+)", text):
         name = flag.removeprefix("--")
@@ -132,58 +125,43 @@ def test_commands_exist(page):
         assert (ROOT / "minidqn" / path).exists(), path
 
 
-@every_page
-def test_names_of_code_exist(page):
-    text = page.read_text(encoding="utf-8")
-    for reference in re.findall(r"`((?:minidqn|tests|benchmarks|docs)/[\w/.-]+\.py:[\w.]+)`", text):
-        part(reference)
-
-
 def anchors(page):
     """What a code host makes of a page's headings."""
-    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.S | re.M)
-    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    headings = re.findall(r"^#+ (.*)$", prose(page), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @every_page
 def test_links_lead_somewhere(page):
-    text = page.read_text(encoding="utf-8")
-    links = re.findall(r"\]\((?!https?:)([^)]+)\)", text)
+    """Links to pages and headings, paths of files, names in a file of code."""
+    links = re.findall(r"\]\((?!https?:)([^)]+)\)", read(page))
     assert links
     for link in links:
         path, _, anchor = link.partition("#")
         target = (page.parent / path) if path else page
         assert target.exists(), link
-        if anchor:
-            assert anchor in anchors(target), link
-    for path in re.findall(r"`((?:minidqn|tests|benchmarks|docs)/[\w/.-]*)`", text):
+        assert not anchor or anchor in anchors(target), link
+    ours = "`((?:minidqn|tests|benchmarks|docs)/"
+    for path in re.findall(ours + r"[\w/.-]*)`", read(page)):
         assert (ROOT / path).exists(), path
-
-
-@every_page
-def test_nothing_is_left_to_fill_in(page):
-    text = page.read_text(encoding="utf-8")
-    assert not re.findall(r"^[A-Z]{4,}$|\bXX\b", text, re.MULTILINE)
+    for reference in re.findall(ours + r"[\w/.-]+\.py:[\w.]+)`", read(page)):
+        part(reference)
 
 
 TABLES = {
-    "benchmarks/README.md": (
-        "step", "scaling", "replay", "processors", "run", "busy", "cache",
-        "durability", "saves",
-        "parity", "sb3",
-    ),
-    "docs/7-fast.md": ("ladder",),
-    "docs/8-experiments.md": ("experiments",),
-}  # fmt: skip
+    "benchmarks/README.md": "step scaling replay processors run busy cache durability saves parity "
+    "sb3",
+    "docs/7-fast.md": "ladder",
+    "docs/8-experiments.md": "experiments",
+}
 
 
 @pytest.mark.parametrize(
-    ("page", "name"), [(page, name) for page, names in TABLES.items() for name in names]
+    ("page", "name"), [(page, name) for page, names in TABLES.items() for name in names.split()]
 )
 def test_tables_are_what_the_benchmarks_wrote(page, name):
-    text = (ROOT / page).read_text(encoding="utf-8")
-    written = (RESULTS / f"{name}.md").read_text(encoding="utf-8")
+    written = read(RESULTS / f"{name}.md")
+    text = read(ROOT / page)
     assert written.split("\n\n")[1].strip() in text
     assert all(line in text for line in written.splitlines()[:2])
 
@@ -196,35 +174,27 @@ def test_tables_are_of_the_numbers_beside_them(name):
         found = experiments.read()
         assert all(len(seeds) >= 10 for seeds in found.values())
         rows = experiments.summary(found)
-    written = (RESULTS / f"{name}.md").read_text(encoding="utf-8").split("\n\n")[1].splitlines()
+    written = read(RESULTS / f"{name}.md").split("\n\n")[1].splitlines()
     for row, line in zip(rows, written[2:], strict=True):
         assert line == f"| {' | '.join(str(value) for value in row.values())} |"
 
 
-@pytest.mark.parametrize("page", CHAPTERS, ids=lambda page: page.name)
+@every_chapter
 def test_a_chapter_is_whole(page):
     """What one will be able to do; three questions; their answers, folded away."""
-    text = page.read_text(encoding="utf-8")
+    text = read(page)
     number = page.name[0]
     assert re.match(rf"# {number}\. .+\n\n\*\w+ minutes?\. Afterwards you can ", text)
-    prose = [
-        line for line in text.splitlines() if not line.startswith(("|", "![")) and "\\" not in line
-    ]
-    assert max(map(len, prose)) <= 110
-    questions, answers = text.split("## Questions\n")[1].split(
-        "<details><summary>Answers</summary>"
-    )
-    for half in (questions, answers):
+    questions = text.split("## Questions\n")[1]
+    for half in questions.split("<details><summary>Answers</summary>"):
         assert re.findall(r"^(\d)\. ", half, re.MULTILINE) == ["1", "2", "3"]
-    assert "</details>" in answers
+    assert "</details>" in half
     assert "](exercises/README.md)" in text or number in "78"
 
 
 def test_the_index_lists_every_chapter():
-    index = (ROOT / "docs/README.md").read_text(encoding="utf-8")
-    assert re.findall(r"^\| \d \| \[.*\]\((\d-[\w-]+\.md)\)", index, re.M) == [
-        page.name for page in CHAPTERS
-    ]
+    listed = re.findall(r"^\| \d \| \[.*\]\((\d-[\w-]+\.md)\)", read(ROOT / "docs/README.md"), re.M)
+    assert listed == [page.name for page in CHAPTERS]
 
 
 GLOSSARY = re.compile(r"^\| (\$.+?\$) \| (.+?) \| (.+?) \| (.+?) \|$", re.MULTILINE)
@@ -232,18 +202,13 @@ GLOSSARY = re.compile(r"^\| (\$.+?\$) \| (.+?) \| (.+?) \| (.+?) \|$", re.MULTIL
 
 def test_the_glossary():
     """Every symbol's name is a name in the code that the row points to."""
-    text = (ROOT / "docs/glossary.md").read_text(encoding="utf-8")
-    rows = GLOSSARY.findall(text)
+    rows = GLOSSARY.findall(read(ROOT / "docs/glossary.md"))
     assert len(rows) > 20
     for symbol, names, _, places in rows:
         references = re.findall(r"`([\w/]+\.py:[\w.]+)`", places)
         assert references, symbol
-        found = set()
-        for reference in references:
-            tree = ast.parse(part(reference))
-            found |= {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-            found |= {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
-            found |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+        nodes = [node for each in references for node in ast.walk(ast.parse(part(each)))]
+        found = {getattr(node, kind, None) for node in nodes for kind in ("id", "arg", "attr")}
         listed = re.findall(r"`([^`]+)`", names)
         for name in listed:
             assert name in found, f"{symbol}: {name} is not in {references}"
@@ -260,9 +225,8 @@ GREEK = (
 
 def symbols(page):
     """The letters of a page's formulas."""
-    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.S | re.M)
     found = set()
-    for formula in re.findall(r"\$\$(.+?)\$\$|\$(.+?)\$", text, re.DOTALL):
+    for formula in re.findall(r"\$\$(.+?)\$\$|\$(.+?)\$", prose(page), re.DOTALL):
         inside = "".join(formula)
         inside = re.sub(
             r"\\(?:text|operatorname|mathrm)\{[^}]*\}|\\begin\{\w+\}|\\end\{\w+\}", " ", inside
@@ -272,7 +236,7 @@ def symbols(page):
     return found
 
 
-@pytest.mark.parametrize("page", CHAPTERS, ids=lambda page: page.name)
+@every_chapter
 def test_every_symbol_is_in_the_glossary(page):
     listed = symbols(ROOT / "docs/glossary.md")
     assert symbols(page) <= listed, sorted(symbols(page) - listed)

@@ -1,12 +1,9 @@
 """README's loop, run in small, and the API that users of Keras expect."""
 
-from pathlib import Path
-
 import numpy as np
 
-from tests.test_docs import blocks
-
-ROOT = Path(__file__).parent.parent
+from minidqn.nn import Conv2D, Dense, Flatten, RMSprop, Sequential
+from tests.test_docs import ROOT, blocks
 
 
 def test_the_loop_of_the_readme(capsys):
@@ -23,8 +20,6 @@ def test_the_loop_of_the_readme(capsys):
 def test_the_api_that_was_promised(tmp_path, monkeypatch):
     """The lines that a user of Keras would write."""
     monkeypatch.chdir(tmp_path)
-    from minidqn.nn import Conv2D, Dense, Flatten, RMSprop, Sequential
-
     states, targets = np.zeros((4, 1, 10, 10)), np.zeros((4, 3))
     model = Sequential()
     model.add(Conv2D(16, 3, activation="relu", input_shape=(1, 10, 10)))
@@ -35,10 +30,8 @@ def test_the_api_that_was_promised(tmp_path, monkeypatch):
     model.compile(RMSprop(), "mse")
     model.summary()
     q_values = model.predict(states)
-    assert q_values.shape == (4, 3)
-    assert q_values.dtype == np.float32
-    loss = model.train_on_batch(states, targets)
-    assert isinstance(loss, float)
+    assert (q_values.shape, q_values.dtype) == ((4, 3), np.float32)
+    assert isinstance(model.train_on_batch(states, targets), float)
     model.set_weights(model.get_weights())
     model.save_weights("w.npz")
     model.load_weights("w.npz")
