@@ -37,8 +37,8 @@ RESAMPLES = 2000
 
 def measure(job):
     """In a child: one run; what it had learned every 50 epochs."""
-    from minidqn.runs import Settings
     from minidqn.recipe import q_network
+    from minidqn.runs import Settings
     from minidqn.train import training
 
     settings = Settings(**job, eval_every=EVERY)

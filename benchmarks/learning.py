@@ -16,9 +16,9 @@ import time
 import numpy as np
 
 from minidqn.evaluate import mean_return, q_error, random_return, win_rate
+from minidqn.recipe import q_network
 from minidqn.runs import Settings
 from minidqn.snake import Snake
-from minidqn.recipe import q_network
 from minidqn.train import train, training
 from tests.literal import literal_loop, literal_network
 

@@ -30,8 +30,8 @@ from minidqn.exact import q_star  # noqa: E402
 from minidqn.fruit import Fruit  # noqa: E402
 from minidqn.fruit import draw as draw_frame  # noqa: E402
 from minidqn.nn import Conv2D, Dense, Flatten, Sequential, check_gradients, convolution  # noqa: E402
-from minidqn.runs import Settings  # noqa: E402
 from minidqn.recipe import q_network  # noqa: E402
+from minidqn.runs import Settings  # noqa: E402
 from minidqn.train import training  # noqa: E402
 
 FIGURES = ROOT / "docs/figures"

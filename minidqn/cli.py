@@ -24,7 +24,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def tell(text, end="\n"):
-    """Print `text` as one line on stderr, if anybody reads it."""
+    """Print `text` as one line with this `end` on stderr, if anybody reads it."""
     try:
         print(one_line(text), end=end, file=sys.stderr, flush=True)
     except (AttributeError, OSError):  # else Python would try once more as it ends, and fail

@@ -122,7 +122,8 @@ def _replay(memory, batch_size, rng):
     """The coroutine that `experience_replay` returns."""
     batch = None
     while True:
-        if (experience := (yield batch)) is not None:
+        experience = yield batch
+        if experience is not None:
             memory.store(experience)
         if memory.count >= batch_size:
             batch = memory.take(rng.choice(memory.count, batch_size, replace=False))

@@ -284,7 +284,10 @@ def _settings_from(named):
     """Settings from what a JSON file says that they are."""
     fields = {field.name for field in dataclasses.fields(Settings)}
     if not isinstance(named, dict) or set(named) != fields:
-        raise ValueError(f"has no settings, or others than {', '.join(sorted(fields))}")
+        differing = ", ".join(
+            sorted(fields.symmetric_difference(named if isinstance(named, dict) else ()))
+        )
+        raise ValueError(f"settings missing or unknown: {differing:.200}")
     return Settings(**named)
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import experiments, harness
-from minidqn.command import HELP
+from minidqn.command import SETTINGS
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks/results"
@@ -117,7 +117,7 @@ def test_commands_exist(page):
     sources = [*ROOT.glob("minidqn/**/*.py"), *ROOT.glob("benchmarks/*.py")]
     sources += [ROOT / "docs/figures.py", ROOT / "tests/conftest.py"]
     known = " ".join(map(read, sources))
-    known += " ".join(f'"{name.replace("_", "-")}"' for name in HELP)
+    known += " ".join(f'"{name.replace("_", "-")}"' for name in SETTINGS)
     for flag in re.findall(r"`[^`\n]*?(--[a-z][a-z-]+)", text):
         name = flag.removeprefix("--")
         assert f'"{flag}"' in known or f'"{name}"' in known, flag

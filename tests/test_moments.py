@@ -111,7 +111,7 @@ def test_damaged_moments(model, tmp_path):
 
 
 def kept(folder):
-    return {int(path.stem): path.read_bytes() for path in runs.moment_paths(folder)}
+    return {int(path.stem): path.read_bytes() for path in runs.numbered(folder, runs.MOMENTS)}
 
 
 def test_a_run_keeps_its_moments(tmp_path):

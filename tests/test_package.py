@@ -2,6 +2,7 @@
 
 import ast
 import configparser
+import dataclasses
 import doctest
 import importlib
 import inspect
@@ -96,6 +97,8 @@ def test_public_names_are_documented(room):
         doc = inspect.getdoc(thing)
         assert doc, name
         function = vars(thing).get("__init__") if inspect.isclass(thing) else thing
+        if dataclasses.is_dataclass(thing):  # a field may be described where it stands
+            doc += " ".join(f.name for f in dataclasses.fields(thing) if f.metadata)
         if inspect.isfunction(function):
             for parameter in set(inspect.signature(function).parameters) - {"self", "_"}:
                 assert parameter in doc, f"{name}: {parameter}"
