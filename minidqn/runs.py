@@ -283,11 +283,9 @@ def _record(epoch, values):
 def _settings_from(named):
     """Settings from what a JSON file says that they are."""
     fields = {field.name for field in dataclasses.fields(Settings)}
-    if not isinstance(named, dict) or set(named) != fields:
-        differing = ", ".join(
-            sorted(fields.symmetric_difference(named if isinstance(named, dict) else ()))
-        )
-        raise ValueError(f"settings missing or unknown: {differing:.200}")
+    differing = fields.symmetric_difference(named if isinstance(named, dict) else ())
+    if differing:
+        raise ValueError(f"settings missing or unknown: {', '.join(sorted(differing)):.200}")
     return Settings(**named)
 
 
