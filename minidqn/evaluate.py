@@ -143,11 +143,6 @@ def wins(model, grid_size=10):
     ndarray [shape=(G, G - 2)], bool
         Axes: the fruit's column (0 to G - 1), the basket's centre less one
         (centres 1 to G - 2).
-
-    Raises
-    ------
-    TypeError, ValueError
-        If the network does not take such frames, or there is no such grid.
     """
     won = np.zeros(len(starts(grid_size)), bool)
     games = [episode(grid_size, start=start) for start in starts(grid_size)]
@@ -171,11 +166,6 @@ def win_rate(model, grid_size=10):
     -------
     float
         In [0, 1]; exact, not an estimate: every start is played.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If the network does not take such frames, or there is no such grid.
     """
     return float(wins(model, grid_size).mean())
 
@@ -194,11 +184,6 @@ def q_table(model, grid_size=10):
     -------
     ndarray [shape=(G - 2, G, G - 2, 3)]
         Axes as in ``exact.q_star``.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If the network does not take such frames, or there is no such grid.
     """
     rows, places = [], starts(grid_size)
     frames = np.stack([draw(grid_size, 0, *place) for place in places])
@@ -225,11 +210,5 @@ def q_error(model, grid_size=10, gamma=0.8):
     -------
     float
         The mean absolute error, in units of reward.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If the network does not take such frames, there is no such grid, or gamma
-        is outside [0, 1).
     """
     return float(np.abs(q_table(model, grid_size) - q_star(grid_size, gamma)).mean())

@@ -31,12 +31,6 @@ def q_star(grid_size=10, gamma=0.8):
         fruit's column (0 to G - 1), the basket's centre less one (centres 1 to
         G - 2), and the action plus one (-1, 0, 1).
 
-    Raises
-    ------
-    TypeError, ValueError
-        If grid_size is not a whole number of at least 3, or gamma is not a
-        number in [0, 1).
-
     References
     ----------
     Sutton & Barto (2018), equation 3.20.

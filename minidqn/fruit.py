@@ -29,11 +29,6 @@ class Fruit(GridGame):
     ----------
     grid_size : int
         Rows and columns of the grid, at least 3.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If grid_size is not a whole number of at least 3.
     """
 
     def __init__(self, grid_size=10):
@@ -60,11 +55,6 @@ def starts(grid_size=10):
     list of (int, int)
         All G * (G - 2) pairs (fruit_column, basket), the basket given by the
         column of its centre: 80 at G = 10. All can be won.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If grid_size is not a whole number of at least 3.
     """
     grid_size = whole("grid_size", grid_size, LEAST_GRID)
     return list(itertools.product(range(grid_size), range(1, grid_size - 1)))
@@ -115,12 +105,6 @@ def episode(grid_size=10, rng=None, start=None):
         A new frame, float32 zeros and ones. A game has G - 1 frames.
     reward : int
         0 while the fruit falls; +1 (caught) or -1 (missed) with the last frame.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If grid_size or start is not of this kind, when called; if an action is
-        not in (-1, 0, 1), from ``send``, which ends the game.
 
     Examples
     --------

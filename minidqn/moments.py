@@ -111,11 +111,6 @@ def save(folder, epoch, model):
         The epoch.
     model : object
         With ``named_weights``.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be written.
     """
     path = runs.moment_path(folder, epoch)
     path.parent.mkdir(exist_ok=True)

@@ -67,11 +67,6 @@ def frame_pixels(frame):
     ndarray [shape=(H * cell, W * cell, 3)], uint8
         Red, green and blue; a cell is as many pixels wide as make a picture of
         about 240.
-
-    Raises
-    ------
-    ValueError
-        If it is of another shape.
     """
     frame = np.asarray(frame)
     if frame.ndim not in (2, 3) or frame.size == 0:
@@ -129,11 +124,6 @@ def save_games(folder, game, played):
     played : list of (list of ndarray, float)
         Games as ``train.play_test_games`` has them; frames beyond the first `MOST_FRAMES`
         are left out.
-
-    Raises
-    ------
-    OSError
-        If one cannot be written.
     """
     for path in runs.numbered(folder, runs.IMAGES):
         path.unlink()
@@ -160,11 +150,6 @@ def save_charts(folder, model, game, settings, records, played):
     -------
     list of Path
         The files written.
-
-    Raises
-    ------
-    OSError
-        If one cannot be written.
     """
     drawn = {runs.CURVE: (save_curve, records)}
     if isinstance(game, Fruit):
@@ -194,11 +179,6 @@ def save_curve(path, records):
         The PNG file to make or to replace.
     records : list of Record
         One for each epoch.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be written.
     """
     evaluated = [record for record in records if record.mean_return is not None]
     trained = [record for record in records if record.loss > 0]  # a log scale shows no zeros
@@ -414,13 +394,6 @@ def save_img(directory="images"):
     Path or None
         The file written for the frame sent; None at first.
 
-    Raises
-    ------
-    ValueError
-        If a frame is not a picture, from ``send``, which ends the coroutine.
-    OSError
-        If the directory cannot be made or written to, from ``next`` or ``send``.
-
     Examples
     --------
     >>> import tempfile
@@ -453,13 +426,6 @@ def save_gif(path, games):
         The file to make or to replace.
     games : iterable of iterable of ndarray [shape=(C, H, W)]
         The frames of each game, all of one shape.
-
-    Raises
-    ------
-    ValueError
-        If there are no frames, or one is not a picture.
-    OSError
-        If the file cannot be written.
     """
     pictures = []
     for game in games:

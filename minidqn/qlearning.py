@@ -32,11 +32,6 @@ def greedy(q_values, actions=ACTIONS):
     -------
     ndarray [shape=(N,)]
         argmax_a Q(S, a); the leftmost one of several that are equal.
-
-    Raises
-    ------
-    ValueError
-        If there is not one column for each action.
     """
     q_values = np.asarray(q_values)
     if q_values.shape[-1:] != (len(actions),):
@@ -58,11 +53,6 @@ def columns(chosen, actions=ACTIONS):
     -------
     ndarray [shape=(N,)], int
         From 0 to A - 1.
-
-    Raises
-    ------
-    ValueError
-        If one is not the game's.
     """
     same = np.asarray(chosen)[:, np.newaxis] == np.array(actions)
     if not same.any(axis=1).all():
@@ -91,11 +81,6 @@ def epsilon_greedy(model, state, epsilon, rng, actions=ACTIONS):
     -------
     int
         One of them.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If epsilon is not a number in [0, 1].
 
     References
     ----------
@@ -135,11 +120,6 @@ def td_targets(q_values, actions, rewards, next_values, dones, gamma=0.8):
     -------
     ndarray [shape=(N, A)]
         A new array, in the dtype of `q_values` if that is a float dtype.
-
-    Raises
-    ------
-    ValueError
-        If gamma is outside [0, 1), an action is no column, or the shapes do not fit each other.
 
     References
     ----------
@@ -189,12 +169,6 @@ def learn(model, batch, gamma=0.8, actions=ACTIONS):
     -------
     float
         The loss before the update.
-
-    Raises
-    ------
-    ValueError
-        If gamma is outside [0, 1), an action is not the game's, or the network cannot take
-        such states.
     """
     if len(batch) == 0:
         raise ValueError("batch is empty; expected at least one experience")

@@ -37,11 +37,6 @@ def q_network(
     Sequential
         Compiled; from (N, C, H, W) to Q(S, a) [shape=(N, A)] for the actions of the game.
         60,483 weights for Fruit with its grid size of 10.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument is not of this kind, or frames are too small for the convolutions.
     """
     game = game or Fruit(grid_size)
     model, shape, least = Sequential(rng=rng), game.shape, len(filters) * (kernel_size - 1) + 1

@@ -91,11 +91,8 @@ def experience_replay(batch_size, capacity=100_000, rng=None, memory=None):
     Raises
     ------
     TypeError, ValueError
-        If an argument is no whole number, below 1, or batch_size is above
-        capacity, when called. If an experience is not four or five things, its frames
-        are not numbers, all finite and of one shape, its action is not a whole number that
-        int32 holds, its reward not a finite one that float32 holds, or `done` is no bool,
-        from ``send``, which ends the memory.
+        If an argument is not of this kind, when called; if an experience is none, from
+        ``send``, which ends the memory.
     MemoryError
         If so many experiences do not fit, when called; if their pixels do not, from ``send``.
 

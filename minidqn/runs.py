@@ -193,11 +193,6 @@ class MetricsWriter:
         The run's folder.
     records : iterable of Record
         Of the epochs that are done already: the file begins with them.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be written.
     """
 
     def __init__(self, folder, records=()):
@@ -302,11 +297,6 @@ def write_config(folder, settings, game, error=None):
         The run's.
     error : str, optional
         What has ended the run, if that was its own numbers.
-
-    Raises
-    ------
-    OSError
-        If it cannot be written.
     """
     versions = {"python": platform.python_version(), "numpy": np.__version__,
                 "numba": numba.__version__, "minidqn": __version__}  # fmt: skip
@@ -626,11 +616,6 @@ def discard_newest(folder):
     ----------
     folder : Path
         The run's folder.
-
-    Raises
-    ------
-    OSError
-        If it cannot be written to.
     """
     os.replace(folder / PREVIOUS, folder / CHECKPOINT)
 
@@ -730,11 +715,6 @@ def subfolder(folder, name):
     -------
     Path
         Where it is, or will be.
-
-    Raises
-    ------
-    OSError
-        If it is a link.
     """
     path = folder / name
     is_link = path.is_symlink() or getattr(os.path, "isjunction", os.path.islink)(path)

@@ -26,11 +26,6 @@ class Snake(GridGame):
     ----------
     grid_size : int
         Rows and columns of the grid, at least 3.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If grid_size is not a whole number of at least 3.
     """
 
     def __init__(self, grid_size=10):

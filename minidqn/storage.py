@@ -95,11 +95,6 @@ def write_arrays(path, arrays, previous=None):
         What to store under which name.
     previous : path-like, optional
         As for ``atomic_write``.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be written.
     """
     with atomic_write(path, previous) as file, zipfile.ZipFile(file, "w") as archive:
         for name, array in arrays.items():
@@ -232,13 +227,6 @@ def require_room(path, size):
         The file.
     size : int
         Bytes that will be read from it, none of them compressed.
-
-    Raises
-    ------
-    OSError
-        If there is no such file.
-    ValueError
-        If it has fewer bytes.
     """
     have = os.path.getsize(path)
     if have < size:
