@@ -18,8 +18,6 @@ from numba import config
 
 from minidqn import storage
 
-__all__ = ["compiled", "seal"]
-
 SEAL = "minidqn.sha256"
 """Name of the file with the checksums."""
 

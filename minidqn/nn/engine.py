@@ -13,8 +13,6 @@ from minidqn.nn import kernels as k
 from minidqn.nn.layers import Conv2D, Dense, Flatten
 from minidqn.nn.pixels import Pixels
 
-__all__ = ["Engine", "why_not"]
-
 KNOWN = {kind: (kind.forward, kind.backward) for kind in (Conv2D, Dense, Flatten)}
 """What the kernels compute. A layer that defines something else is run as it is written."""
 
@@ -57,11 +55,11 @@ class Engine:
         (C, H, W) or (D,) of a state.
     parameters, gradients : ndarray [shape=(P,)], float32
         The network's, each weight's rows filled up to whole vectors.
-    starts : dict of str to int
-        Where each weight begins in them, by names such as "dense/kernel".
+    layout : dict of str to tuple
+        Where each weight begins in them, and its shape, by names such as "dense/kernel".
     """
 
-    def __init__(self, layers, input_shape, parameters, gradients, starts):
+    def __init__(self, layers, input_shape, parameters, gradients, layout):
         self.parameters, self.gradients = parameters, gradients
         self._weighted = [layer for layer in layers if layer.weight_shapes]
         channels, height, width = (*input_shape, 1, 1)[:3]
@@ -72,8 +70,8 @@ class Engine:
             line[k.CONVOLUTION] = isinstance(layer, Conv2D)
             kernel = layer.kernel_size if line[k.CONVOLUTION] else (height, width)
             line[[k.KERNEL_HEIGHT, k.KERNEL_WIDTH]], line[k.GROUPS] = kernel, math.prod(kernel)
-            line[k.KERNEL] = starts[f"{layer.name}/kernel"]
-            line[k.BIAS] = starts[f"{layer.name}/bias"]
+            begins = (layout[f"{layer.name}/{name}"][0] for name in ("kernel", "bias"))
+            line[[k.KERNEL, k.BIAS]] = list(begins)
             *sides, channels = layer.output_shape
             height, width = sides or (1, 1)
             line[k.OUTPUTS], line[k.ROW] = channels, k.whole_vectors(channels)

@@ -6,8 +6,6 @@ import numpy as np
 
 from minidqn.checks import generator, number, numeric, whole
 
-__all__ = ["GradientCheck", "check_gradients"]
-
 
 class GradientCheck(NamedTuple):
     """What ``check_gradients`` found for one array, or for one layer.

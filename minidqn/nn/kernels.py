@@ -54,8 +54,6 @@ from numba.extending import intrinsic, models, register_jitable, register_model
 
 from minidqn.nn.cache import compiled
 
-__all__ = ["LANES", "SAMPLES", "TILE", "aligned", "backward", "forward", "scan", "whole_vectors"]
-
 LANES = 16
 """Float32 numbers in a vector. LLVM cuts it in two or four where registers are shorter."""
 

@@ -18,8 +18,6 @@ import numpy as np
 from minidqn.checks import whole
 from minidqn.nn.convolution import convolve, input_gradient, kernel_gradient
 
-__all__ = ["Conv2D", "Dense", "Flatten", "Layer"]
-
 
 class Layer:
     """What every layer has. One of your own defines ``forward`` and ``backward``.

@@ -12,8 +12,6 @@ from minidqn.checks import number
 from minidqn.nn.cache import compiled
 from minidqn.nn.kernels import aligned
 
-__all__ = ["SGD", "Optimizer", "RMSprop"]
-
 INFINITY = np.float32(np.inf)
 """In float32, so that float32 numbers are compared without being widened."""
 

@@ -8,8 +8,6 @@ import numpy as np
 
 from minidqn.nn.kernels import scan
 
-__all__ = ["Pixels"]
-
 
 class Pixels:
     """N images (C, H, W), or N vectors (D,), by what is not background.
