@@ -106,10 +106,8 @@ class Engine:
             self._find_backgrounds()
         self._pixels = pixels
         outputs = np.empty((samples, self.table[-1, k.OUTPUTS]), np.float32)
-        k.forward(
-            self.table, self.parameters, self.numbers, self.places,
-            pixels.first, pixels.last, pixels.positions, pixels.values, learned, outputs,
-        )  # fmt: skip
+        batch = pixels.first, pixels.last, pixels.positions, pixels.values
+        k.forward(self.table, self.parameters, self.numbers, self.places, *batch, learned, outputs)
         return outputs
 
     def backward(self, gradient):
@@ -120,10 +118,8 @@ class Engine:
         gradient : ndarray [shape=(learned, units)]
             Of the loss, by the outputs.
         """
-        k.backward(
-            self.table, self.parameters, self.gradients, self.numbers, self.places,
-            self._pixels.values, np.array(gradient, np.float32, order="C"),
-        )  # fmt: skip
+        arrays = self.parameters, self.gradients, self.numbers, self.places, self._pixels.values
+        k.backward(self.table, *arrays, np.array(gradient, np.float32, order="C"))
 
     def layer_outputs(self):
         """What each layer with weights made of the states of the last ``forward``.
@@ -136,13 +132,12 @@ class Engine:
         outputs, n = {}, len(self._pixels)
         for layer, line in zip(self._weighted, self.table[1:], strict=True):
             *sides, channels = layer.output_shape
-            starts = line[[k.FIRST, k.LAST, k.POSITIONS]]
-            first, last, positions = (self.places[start:] for start in starts)
+            columns = k.FIRST, k.LAST, k.POSITIONS
+            first, last, positions = (self.places[line[column] :] for column in columns)
             values = self.numbers[line[k.D] : line[k.G]].reshape(-1, line[k.ROW])[:, :channels]
             background = self.numbers[line[k.B] : line[k.B] + channels]
-            images = Pixels(
-                (channels, *sides), first[:n], last[:n], positions, values.ravel(), None, background
-            )
+            rows = first[:n], last[:n], positions, values.ravel()
+            images = Pixels((channels, *sides), *rows, background=background)
             outputs[layer.name] = np.moveaxis(np.asarray(images), 1, -1)
         return outputs
 
@@ -158,9 +153,8 @@ class Engine:
                 total = self.numbers[line[k.S] : line[k.S] + channels * row].reshape(channels, row)
                 np.add.reduce(kernel, axis=0, out=total)
                 z0 += np.einsum("c,ck->k", below[:channels], total)
-            if line[k.CONVOLUTION]:
-                np.maximum(z0, 0 if line[k.RELU] else -np.inf, out=background)
-            below = background if line[k.CONVOLUTION] else None
+            floor = 0 if line[k.RELU] else -np.inf
+            below = np.maximum(z0, floor, out=background) if line[k.CONVOLUTION] else None
         self._fresh = True
 
     def _make_room(self, samples, active):
@@ -180,20 +174,11 @@ class Engine:
                 rows = min(pairs, samples * math.prod(sides - rim))
             groups = (samples // k.SAMPLES + 2) * taps + 1
             turned = line[k.OUTPUTS] * k.whole_vectors(line[k.CHANNELS])
-            for column, size in (
-                (k.D, rows * row), (k.G, rows * row), (k.S, block), (k.Z0, row), (k.B, row),
-                (k.DB, row), (k.TOTAL, row), (k.GATED, row), (k.TURNED, turned),
-            ):  # fmt: skip
-                line[column] = numbers
-                numbers += k.whole_vectors(int(size))
-            for column, size in (
-                (k.FIRST, samples), (k.LAST, samples), (k.POSITIONS, rows),
-                (k.MARKS, math.prod(sides + rim)), (k.CORNERS, 2 * math.prod(sides)),
-                (k.SOURCES, pairs), (k.TARGETS, pairs), (k.BEGIN, groups), (k.END, groups),
-                (k.STEPS, 2 * k.BLOCK),
-            ):  # fmt: skip
-                line[column] = places
-                places += k.whole_vectors(int(size))
+            sizes = [rows * row, rows * row, block, row, row, row, row, row, turned]
+            line[k.D : k.FIRST], numbers = _side_by_side(numbers, sizes)
+            sizes = [samples, samples, rows, math.prod(sides + rim), 2 * math.prod(sides)]
+            sizes += [pairs, pairs, groups, groups, 2 * k.BLOCK]
+            line[k.FIRST : k.ROWS], places = _side_by_side(places, sizes)
             active = int(rows)
         if max(numbers, places) > np.iinfo(np.int32).max:
             raise MemoryError(f"{samples} states at once are too many; expected a smaller batch")
@@ -206,3 +191,9 @@ class Engine:
             if not line[k.CONVOLUTION]:  # one row for each state, at position 0
                 self.places[line[k.FIRST] :][:samples] = np.arange(samples)
                 self.places[line[k.LAST] :][:samples] = np.arange(1, samples + 1)
+
+
+def _side_by_side(begin, sizes):
+    """Where blocks of these sizes begin, one after the other from `begin`; and where they end."""
+    *begins, end = begin + np.cumsum([0, *map(k.whole_vectors, sizes)])
+    return begins, end

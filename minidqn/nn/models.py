@@ -1,5 +1,6 @@
 """A network: layers in a row, all their weights in one array, and how they learn."""
 
+import collections
 import copy
 import math
 import os
@@ -40,6 +41,11 @@ class Sequential:
         The layers, in order.
     engine : str
         "compiled" if the kernels compute, "numpy" if the layers do; ``compile`` chooses.
+    input_shape : tuple of int
+        Shape of one state as it comes in, without N.
+    parameters, gradients : ndarray [shape=(P,)]
+        All weights end to end, each row of them filled up with zeros, and the gradient of
+        the last loss by each of them; read-only.
 
     References
     ----------
@@ -59,7 +65,7 @@ class Sequential:
 
     def __init__(self, layers=(), rng=None):
         self._rng = generator(rng)
-        self._locks = {}  # one for each process: a child is forked with those of its parents
+        self._locks = collections.defaultdict(threading.RLock)  # for each process that is forked
         self._samples = None  # how many the last forward was for
         self._bind([], [])
         for layer in layers:
@@ -70,28 +76,13 @@ class Sequential:
         return "compiled" if self._engine else "numpy"
 
     @property
-    def input_shape(self):
-        """Shape of one state as it comes in, without N."""
-        return self._built().layers[0].input_shape
-
-    @property
     def output_shape(self):
         """Shape of one sample's output, without N."""
         return self._built().layers[-1].output_shape
 
-    @property
-    def parameters(self):
-        """All weights end to end, each row of them filled up with zeros; read-only."""
-        return _read_only(self._parameters)
-
-    @property
-    def gradients(self):
-        """The gradient of the last loss by each of the parameters; read-only."""
-        return _read_only(self._gradients)
-
     def _alone(self):
         """The lock. A forked child has a new one: the thread that held the old is not in it."""
-        return self._locks.setdefault(os.getpid(), threading.RLock())
+        return self._locks[os.getpid()]
 
     def add(self, layer):
         """Put a layer at the end, and draw its weights.
@@ -143,14 +134,17 @@ class Sequential:
                 size += math.prod(shape[:-1]) * whole_vectors(shape[-1])
         self._parameters, self._gradients = aligned(size, dtype), aligned(size, dtype)
         self.layers, self._layout = layers, layout
-        self._weights = self._named(self._parameters)
+        self.input_shape = layers[0].input_shape if layers else None
+        self.parameters, self.gradients = self._parameters.view(), self._gradients.view()
+        self.parameters.flags.writeable = self.gradients.flags.writeable = False
+        self._weights, read_only = self._named(self._parameters), self._named(self.parameters)
         self._weight_gradients = self._named(self._gradients)
         for weight, values in zip(self._weights.values(), weights, strict=True):
             weight[...] = values
         for layer in layers:
             for name in layer.weight_shapes:
                 full = f"{layer.name}/{name}"
-                setattr(layer, name, _read_only(self._weights[full]))
+                setattr(layer, name, read_only[full])
                 setattr(layer, f"{name}_gradient", self._weight_gradients[full])
         self._choose()
 
@@ -280,6 +274,7 @@ class Sequential:
 
     def _checked(self, states, for_layers=False):
         """States as the engine takes them; for the first layer a copy, channels last."""
+        self._built()
         states = states if isinstance(states, Pixels) else numeric("states", states)
         if states.shape[1:] != self.input_shape:
             wanted = ", ".join(map(str, self.input_shape))
@@ -678,13 +673,6 @@ def _shaped(name, array, shape):
     if have != shape:
         raise ValueError(f"{name} shape {have}; expected {shape}")
     return array
-
-
-def _read_only(array):
-    """A view of an array that cannot be written to."""
-    view = array.view()
-    view.flags.writeable = False
-    return view
 
 
 def _channels_last(shape):

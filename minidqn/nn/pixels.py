@@ -123,8 +123,8 @@ class Pixels:
         first, last = self.first[index], self.last[index]
         if first.ndim == 0:
             return np.asarray(self[[index]])[0]
-        rows = self.positions, self.values
-        return Pixels(self.shape[1:], first, last, *rows, None, self.background)
+        rows = first, last, self.positions, self.values
+        return Pixels(self.shape[1:], *rows, background=self.background)
 
     def __array__(self, dtype=None, copy=None):
         if copy is False:
@@ -133,9 +133,8 @@ class Pixels:
         counts = self.last - self.first
         rows = np.arange(self.active) + np.repeat(self.last - np.cumsum(counts), counts)
         images = np.zeros((count, int(np.prod(self.shape[2:], dtype=int)), channels), np.float32)
-        images[np.repeat(np.arange(count), counts), self.positions[rows]] = self.values.reshape(
-            -1, channels
-        )[rows]
+        values = self.values.reshape(-1, channels)[rows]
+        images[np.repeat(np.arange(count), counts), self.positions[rows]] = values
         if self.background is not None:
             images += self.background
         images = np.ascontiguousarray(images.transpose(0, 2, 1)).reshape(self.shape)
