@@ -144,7 +144,7 @@ def test_kernels_stay_inside(described, value, monkeypatch):
         monkeypatch.setattr(kernels, name, with_fences(getattr(kernels, name)))
     for _ in range(2):
         spoil(engine, numbers, places)
-        engine.weights_changed()
+        engine.fresh = False
         np.testing.assert_array_equal(engine.forward(fenced_pixels, learned), outputs)
         engine.backward(g)
         np.testing.assert_array_equal(np.concatenate(gradients.arrays), expected)

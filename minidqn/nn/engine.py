@@ -57,6 +57,12 @@ class Engine:
         The network's, each weight's rows filled up to whole vectors.
     layout : dict of str to tuple
         Where each weight begins in them, and its shape, by names such as "dense/kernel".
+
+    Attributes
+    ----------
+    fresh : bool
+        Whether the backgrounds are those of the weights; False has the next ``forward``
+        compute them again.
     """
 
     def __init__(self, layers, input_shape, parameters, gradients, layout):
@@ -79,10 +85,6 @@ class Engine:
         self._room = 0, 0  # samples and active positions
         self._make_room(1, 1)
 
-    def weights_changed(self):
-        """Have the backgrounds computed again at the next ``forward``."""
-        self._fresh = False
-
     def forward(self, states, learned=0):
         """Outputs of the network.
 
@@ -102,7 +104,7 @@ class Engine:
         samples = len(pixels.first)
         if samples > self._room[0] or pixels.active > self._room[1]:
             self._make_room(samples, pixels.active)
-        if not self._fresh:
+        if not self.fresh:
             self._find_backgrounds()
         self._pixels = pixels
         outputs = np.empty((samples, self.table[-1, k.OUTPUTS]), np.float32)
@@ -155,7 +157,7 @@ class Engine:
                 z0 += np.einsum("c,ck->k", below[:channels], total)
             floor = 0 if line[k.RELU] else -np.inf
             below = np.maximum(z0, floor, out=background) if line[k.CONVOLUTION] else None
-        self._fresh = True
+        self.fresh = True
 
     def _make_room(self, samples, active):
         """Lay out memory for so many states with so many active positions together."""
@@ -184,7 +186,7 @@ class Engine:
             raise MemoryError(f"{samples} states at once are too many; expected a smaller batch")
         self.numbers, self.places = k.aligned(numbers), k.aligned(places, np.int32)
         self.table, self._room = table, room
-        self._fresh = False  # whether the backgrounds are those of the weights
+        self.fresh = False
         for line in table[1:]:
             steps = self.places[line[k.STEPS] :][: 2 * k.BLOCK].reshape(2, k.BLOCK)
             steps[...] = np.outer([1, line[k.ROW]], np.arange(k.BLOCK))

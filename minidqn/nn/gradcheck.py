@@ -145,10 +145,9 @@ def _compared(pairs, limit, kinks=0):
 
 def _check_layers(model, exact, states, cotangent):
     """Each layer in float32 on what the float64 network gives it; the engine on all of them."""
-    inputs, g, works, report = [np.moveaxis(states, 1, -1)], cotangent, {}, {}
-    for layer in exact.layers:
-        inputs.append(layer.forward(inputs[-1]))
-    layers = zip(exact.layers, model.astype(np.float32).layers, inputs[:-1], strict=True)
+    g, works, report = cotangent, {}, {}
+    inputs = [np.moveaxis(states, 1, -1), *exact.layer_outputs(states).values()][:-1]
+    layers = zip(exact.layers, model.astype(np.float32).layers, inputs, strict=True)
     for layer, narrow, x in reversed(list(layers)):
         works[layer.name] = work = _work(layer, x, g)
         rounded = _work(narrow, x.astype(np.float32), g.astype(np.float32))

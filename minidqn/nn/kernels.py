@@ -339,31 +339,28 @@ def pair_taps(layer, below, learned, rows_in, rows_out, places):
 def pair_positions(layer, below, learned, rows_in, places):
     """Sort the input rows of a dense layer by position: a pair of each with its image's row.
 
-    BEGIN has one number more than there are positions; END says where the pairs end that
-    are learned from, which come first.
+    BEGIN has two numbers more than there are positions, the first of them where all pairs end;
+    END says where the pairs end that are learned from, which come first.
     """
     first, last, positions = rows_in
     groups, row, row_in, d, d_in = layer[GROUPS], layer[ROW], below[ROW], layer[D], below[D]
     sources, targets = places[layer[SOURCES] :], places[layer[TARGETS] :]
-    begins, ends = part(places, layer[BEGIN], groups + 1), part(places, layer[END], groups)
+    begins, ends = part(places, layer[BEGIN], groups + 2), part(places, layer[END], groups)
     begins[:] = 0
     for s in range(len(first)):
         for q in range(first[s], last[s]):
-            begins[positions[q] + 1] += 1
-    for m in range(groups):
-        ends[m] = begins[m]
-        begins[m + 1] += begins[m]
+            begins[positions[q] + 2] += 1
+    for m in range(groups):  # while pairs are written, begins[m + 1] is where m's next one goes
+        ends[m] = begins[m + 1]
+        begins[m + 2] += begins[m + 1]
     for s in range(len(first)):
         for q in range(first[s], last[s]):
             m = positions[q]
-            e = begins[m]
+            e = begins[m + 1]
             sources[e], targets[e] = d_in + q * row_in, d + s * row
-            begins[m] = e + 1
+            begins[m + 1] = e + 1
             if s < learned:
                 ends[m] = e + 1
-    for m in range(groups, 0, -1):
-        begins[m] = begins[m - 1]
-    begins[0] = 0
     layer[ROWS], layer[CHUNKS] = len(first), 1
 
 

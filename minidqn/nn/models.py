@@ -72,10 +72,6 @@ class Sequential:
             self.add(layer)
 
     @property
-    def engine(self):
-        return "compiled" if self._engine else "numpy"
-
-    @property
     def output_shape(self):
         """Shape of one sample's output, without N."""
         return self._built().layers[-1].output_shape
@@ -161,6 +157,7 @@ class Sequential:
         """Learn and compute like this from now on; by default, not at all before ``compile``."""
         arrays = self._parameters, self._gradients, self._layout
         self._engine = Engine(self.layers, self.input_shape, *arrays) if compiled else None
+        self.engine = "compiled" if compiled else "numpy"
         self.optimizer, self.loss = optimizer, loss
         self._finite = True  # False if the last update may have gone wrong
 
@@ -440,7 +437,7 @@ class Sequential:
             g = _like("the loss's gradient", self.loss.gradient(outputs, targets), *like)
             if self._engine:
                 self._engine.backward(g)
-                self._engine.weights_changed()  # also if the update is interrupted
+                self._engine.fresh = False  # also if the update is interrupted
             else:
                 self._back(g)
             self._finite = self.optimizer.update(self._parameters, self._gradients) is True
@@ -459,26 +456,20 @@ class Sequential:
         -------
         str or None
             Such as "the output of conv2d", "dense/kernel" or "the mean_square of
-            dense/kernel", from the first layer to the last; None if all numbers are
-            finite.
+            dense/kernel": outputs first, then weights, then what the optimizer remembers,
+            each from the first layer to the last; None if all numbers are finite.
         """
         if self._finite and math.isfinite(loss):
             return None
         with self._alone():
-            outputs, state = {}, self.named_state()
+            outputs = {}
             if not math.isfinite(loss):
                 kept = {layer.name: vars(layer).get("y", 0) for layer in self.layers}
                 outputs = self._engine.layer_outputs() if self._engine else kept
-            for layer in self.layers:
-                numbers = {f"the output of {layer.name}": outputs.get(layer.name, 0)}
-                for name in (f"{layer.name}/{weight}" for weight in layer.weight_shapes):
-                    numbers[name] = self._weights[name]
-                    for kind in getattr(self.optimizer, "state", {}):
-                        numbers[f"the {kind} of {name}"] = state.get(f"{kind}/{name}", 0)
-                for name, array in numbers.items():
-                    if not np.isfinite(array).all():
-                        return name
-        return None
+            found = {f"the output of {name}": y for name, y in outputs.items()} | self._weights
+            for name, array in self.named_state().items():
+                found[f"the {name.replace('/', ' of ', 1)}"] = array
+            return next((name for name in found if not np.isfinite(found[name]).all()), None)
 
     def astype(self, dtype):
         """A copy of this network that computes in another dtype; not compiled.
@@ -619,7 +610,7 @@ class Sequential:
             for weight, array in zip(self._weights.values(), arrays, strict=True):
                 weight[...] = array
             if self._engine:
-                self._engine.weights_changed()
+                self._engine.fresh = False
 
     def save_weights(self, path):
         """Write all weights to an .npz file, atomically.

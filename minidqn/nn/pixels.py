@@ -90,18 +90,18 @@ class Pixels:
         if not flat.flags.behaved:  # kernels are compiled for one kind of array
             flat = flat.copy()
         count, channels = images.shape[:2]
-        new = onto is None or onto.shape != images.shape or len(onto.values) < flat.size
-        if new:
+        room = onto
+        if onto is None or onto.shape != images.shape or len(onto.values) < flat.size:
             positions, values = np.empty(flat.size // channels, np.int32), np.empty_like(flat)
-            onto = cls(images.shape[1:], *np.empty((2, count), np.int32), positions, values, 0)
-        positions, values = onto.positions, onto.values
-        active = scan(flat, channels, onto.first, onto.last, positions, 1, values, channels)
-        if active < 0:
+            room = cls(images.shape[1:], *np.empty((2, count), np.int32), positions, values, 0)
+        rows = room.first, room.last, room.positions
+        room.active = scan(flat, channels, *rows, 1, room.values, channels)
+        if room.active < 0:
             raise ValueError("states holds NaN or infinity; expected finite numbers")
-        if new:
-            onto.positions, onto.values = positions[:active], values[: active * channels]
-        onto.active = active
-        return onto
+        if room is not onto:
+            room.positions = positions[: room.active]
+            room.values = values[: room.active * channels]
+        return room
 
     @classmethod
     def join(cls, one, other):
