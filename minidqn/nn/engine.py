@@ -107,7 +107,7 @@ class Engine:
         if not self.fresh:
             self._find_backgrounds()
         self._pixels = pixels
-        outputs = np.empty((samples, self.table[-1, k.OUTPUTS]), np.float32)
+        outputs = np.empty((samples, self._weighted[-1].units), np.float32)
         batch = pixels.first, pixels.last, pixels.positions, pixels.values
         k.forward(self.table, self.parameters, self.numbers, self.places, *batch, learned, outputs)
         return outputs

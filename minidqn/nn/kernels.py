@@ -288,9 +288,11 @@ def pair_taps(layer, below, learned, rows_in, rows_out, places):
     marks = part(places, layer[MARKS], (height_in + rim_rows) * line)
     corners = part(places, layer[CORNERS], height_in * width_in)
     framed = part(places, layer[CORNERS] + height_in * width_in, height_in * width_in)
-    marks[:] = OUTSIDE
+    for p in range(len(marks)):
+        marks[p] = OUTSIDE
     for i in range(rim_rows, height_in):
-        marks[i * line + rim : i * line + width_in] = -1
+        for p in range(i * line + rim, i * line + width_in):
+            marks[p] = -1
     rows = pairs = chunk = a = 0
     while a < len(first):
         b = min(a + SAMPLES, learned if a < learned else len(first))
