@@ -64,7 +64,7 @@ def spoil(engine, numbers, places):
         if n < len(layers) - 1:
             overwritten += [k.G]
         if layers[n, k.CONVOLUTION]:
-            overwritten += [k.B, k.FIRST, k.LAST, k.POSITIONS, k.MARKS, k.CORNERS]
+            overwritten += [k.B, k.FIRST, k.LAST, k.POSITIONS, k.MARKS, k.FRAMED]
         for column in overwritten:
             fenced = numbers if column < k.FIRST else places
             block = list(fenced.starts).index(layers[n, column])

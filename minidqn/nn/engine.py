@@ -133,14 +133,12 @@ class Engine:
         """
         outputs, n = {}, len(self._pixels)
         for layer, line in zip(self._weighted, self.table[1:], strict=True):
-            *sides, channels = layer.output_shape
-            columns = k.FIRST, k.LAST, k.POSITIONS
-            first, last, positions = (self.places[line[column] :] for column in columns)
-            values = self.numbers[line[k.D] : line[k.G]].reshape(-1, line[k.ROW])[:, :channels]
-            background = self.numbers[line[k.B] : line[k.B] + channels]
-            rows = first[:n], last[:n], positions, values.ravel()
-            images = Pixels((channels, *sides), *rows, background=background)
-            outputs[layer.name] = np.moveaxis(np.asarray(images), 1, -1)
+            row, (*sides, channels) = line[k.ROW], layer.output_shape
+            first, last = (self.places[line[column] :][:n] for column in (k.FIRST, k.LAST))
+            rows = self.places[line[k.POSITIONS] :], self.numbers[line[k.D] : line[k.G]]
+            background = self.numbers[line[k.B] : line[k.B] + row]
+            images = Pixels((row, *sides), first, last, *rows, background=background)
+            outputs[layer.name] = np.moveaxis(np.asarray(images), 1, -1)[..., :channels]
         return outputs
 
     def _find_backgrounds(self):
@@ -161,10 +159,8 @@ class Engine:
 
     def _make_room(self, samples, active):
         """Lay out memory for so many states with so many active positions together."""
-        samples, active = room = tuple(
-            max(had, 1 << need.bit_length())  # twice as much at most, so that it grows seldom
-            for had, need in zip(self._room, (samples, active), strict=True)
-        )
+        needs = zip(self._room, (samples, active), strict=True)  # twice as much: it grows seldom
+        samples, active = room = tuple(max(had, 1 << need.bit_length()) for had, need in needs)
         table = self.table.copy()
         numbers = places = 0
         for line in table[1:]:
@@ -178,7 +174,7 @@ class Engine:
             turned = line[k.OUTPUTS] * k.whole_vectors(line[k.CHANNELS])
             sizes = [rows * row, rows * row, block, row, row, row, row, row, turned]
             line[k.D : k.FIRST], numbers = _side_by_side(numbers, sizes)
-            sizes = [samples, samples, rows, math.prod(sides + rim), 2 * math.prod(sides)]
+            sizes = [samples, samples, rows, math.prod(sides + rim), math.prod(sides)]
             sizes += [pairs, pairs, groups, groups, 2 * k.BLOCK]
             line[k.FIRST : k.ROWS], places = _side_by_side(places, sizes)
             active = int(rows)

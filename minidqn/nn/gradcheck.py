@@ -153,25 +153,21 @@ def _check_layers(model, exact, states, cotangent):
         rounded = _work(narrow, x.astype(np.float32), g.astype(np.float32))
         pairs = zip(rounded, work, strict=True)
         report = {f"{layer.name} in float32": _compared(pairs, 1e-4), **report}
-        g = work[1]
+        g = work[0]
     if model.engine == "compiled":
         with model._alone():
             model._engine.forward(states, len(states))
             outputs = model._engine.layer_outputs()
             model._engine.backward(cotangent)
-        for layer in (layer for layer in model.layers if layer.name in outputs):
-            y, _, *gradients = works[layer.name]
-            found = outputs[layer.name], *_weight_gradients(layer)
-            pairs = zip(found, (y, *gradients), strict=True)
-            report[f"{layer.name} in the engine"] = _compared(pairs, 1e-4)
+        found = model.named_gradients()
+        for name, y in outputs.items():
+            ours = y, found[f"{name}/kernel"], found[f"{name}/bias"]
+            pairs = zip(ours, works[name][1:], strict=True)
+            report[f"{name} in the engine"] = _compared(pairs, 1e-4)
     return report
 
 
 def _work(layer, x, g):
-    """A layer's output, the gradient by its input, and those by its weights."""
-    return layer.forward(x), layer.backward(g), *_weight_gradients(layer)
-
-
-def _weight_gradients(layer):
-    """The gradients that a layer's last ``backward`` has written."""
-    return [getattr(layer, f"{name}_gradient") for name in layer.weight_shapes]
+    """The gradient by a layer's input, its output, and the gradients by its weights."""
+    y, back = layer.forward(x), layer.backward(g)
+    return back, y, *(getattr(layer, f"{name}_gradient") for name in layer.weight_shapes)

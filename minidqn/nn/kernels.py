@@ -69,7 +69,7 @@ SAMPLES = 16
 COLUMNS = (
     CONVOLUTION, RELU, HEIGHT, WIDTH, CHANNELS, KERNEL_HEIGHT, KERNEL_WIDTH, GROUPS, OUTPUTS, ROW,
     KERNEL, BIAS, D, G, S, Z0, B, DB, TOTAL, GATED, TURNED,
-    FIRST, LAST, POSITIONS, MARKS, CORNERS, SOURCES, TARGETS, BEGIN, END, STEPS, ROWS, CHUNKS,
+    FIRST, LAST, POSITIONS, MARKS, FRAMED, SOURCES, TARGETS, BEGIN, END, STEPS, ROWS, CHUNKS,
 ) = range(33)  # fmt: skip
 """Columns of the table of layers, whose line 0 is the input.
 
@@ -283,11 +283,11 @@ def pair_taps(layer, below, learned, rows_in, rows_out, places):
     height_in, width_in, groups = layer[HEIGHT], layer[WIDTH], layer[GROUPS]
     row_in, row, d_in, d = below[ROW], layer[ROW], below[D], layer[D]
     rim_rows, rim = layer[KERNEL_HEIGHT] - 1, layer[KERNEL_WIDTH] - 1
-    width, line = width_in - rim, width_in + rim
+    line = width_in + rim
+    corner = rim_rows * line + rim  # the mark of output position 0
     sources, targets = places[layer[SOURCES] :], places[layer[TARGETS] :]
     marks = part(places, layer[MARKS], (height_in + rim_rows) * line)
-    corners = part(places, layer[CORNERS], height_in * width_in)
-    framed = part(places, layer[CORNERS] + height_in * width_in, height_in * width_in)
+    framed = part(places, layer[FRAMED], height_in * width_in)
     for p in range(len(marks)):
         marks[p] = OUTSIDE
     for i in range(rim_rows, height_in):
@@ -296,9 +296,7 @@ def pair_taps(layer, below, learned, rows_in, rows_out, places):
     rows = pairs = chunk = a = 0
     while a < len(first):
         b = min(a + SAMPLES, learned if a < learned else len(first))
-        inputs = 0
-        for s in range(a, b):
-            inputs += last[s] - first[s]
+        inputs = last[a:b].sum() - first[a:b].sum()
         begins = part(places, layer[BEGIN] + chunk * groups, groups)
         ends = part(places, layer[END] + chunk * groups, groups)
         for m in range(groups):
@@ -307,23 +305,20 @@ def pair_taps(layer, below, learned, rows_in, rows_out, places):
             start, count = rows, last[s] - first[s]
             first_out[s] = rows
             for q in range(count):
-                i = positions[first[s] + q] // width_in
-                j = positions[first[s] + q] - i * width_in
-                corners[q] = i * width + j
-                framed[q] = (i + rim_rows) * line + j + rim
+                p = positions[first[s] + q]
+                framed[q] = corner + p + p // width_in * rim
             for m in range(groups):
                 u = m // (rim + 1)
                 v = m - u * (rim + 1)
                 # Unsigned places need no look whether they are negative.
                 e, source = np.uint32(ends[m]), d_in + first[s] * row_in
-                step, step_framed = u * width + v, u * line + v
                 for q in range(count):
-                    p = np.uint32(framed[q] - step_framed)
+                    p = np.uint32(framed[q] - u * line - v)
                     r = marks[p]
                     if r < start:
                         r = rows
                         marks[p] = r
-                        positions_out[r] = corners[q] - step
+                        positions_out[r] = p - corner - (p - corner) // line * 2 * rim
                         rows += 1
                     # A pair is written in any case, and counts if its output is one.
                     sources[e], targets[e] = source, d + (r if r < rows else rows) * row
@@ -428,9 +423,8 @@ def forward(layers, parameters, numbers, places, first, last, positions, values,
         ends = places[layer[END] :] if layer[CONVOLUTION] else begins[1:]
         for group in range(layer[CHUNKS] * groups):
             matrix = layer[KERNEL] + group % groups * channels * row
-            begin, end = np.intp(begins[group]), np.intp(ends[group])
-            w = parameters
-            multiply(begin, end, sources, targets, x, 0, channels, w, matrix, row, numbers, 0)
+            a, b = np.intp(begins[group]), np.intp(ends[group])
+            multiply(a, b, sources, targets, x, 0, channels, parameters, matrix, row, numbers, 0)
         activate(layer, numbers)
         x, rows_in = numbers, rows_out
     layer = layers[len(layers) - 1]

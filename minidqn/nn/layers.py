@@ -196,8 +196,7 @@ class Conv2D(_WeightedLayer):
         height, width, channels = shape
         kh, kw = self.kernel_size
         if height < kh or width < kw:
-            got = f"images of {height} x {width} pixels"
-            raise ValueError(f"Conv2D got {got}; expected at least its kernel_size, {kh} x {kw}")
+            raise ValueError(f"Conv2D got {height} x {width} pixels; expected {kh} x {kw} or more")
         self.output_shape = (height - kh + 1, width - kw + 1, self.filters)
         self.weight_shapes = {"kernel": (kh, kw, channels, self.filters), "bias": (self.filters,)}
 

@@ -133,15 +133,15 @@ class Sequential:
         self.input_shape = layers[0].input_shape if layers else None
         self.parameters, self.gradients = self._parameters.view(), self._gradients.view()
         self.parameters.flags.writeable = self.gradients.flags.writeable = False
-        self._weights, read_only = self._named(self._parameters), self._named(self.parameters)
-        self._weight_gradients = self._named(self._gradients)
+        self._weights, gradients = self._named(self._parameters), self._named(self._gradients)
+        read_only = self.named_weights()
         for weight, values in zip(self._weights.values(), weights, strict=True):
             weight[...] = values
         for layer in layers:
             for name in layer.weight_shapes:
                 full = f"{layer.name}/{name}"
                 setattr(layer, name, read_only[full])
-                setattr(layer, f"{name}_gradient", self._weight_gradients[full])
+                setattr(layer, f"{name}_gradient", gradients[full])
         self._choose()
 
     def _named(self, flat):
@@ -263,8 +263,7 @@ class Sequential:
             g = layer.backward(g)
             _shaped(f"{layer.name} gave back", g, (self._samples, *before.pop()))
             for name in layer.weight_shapes:
-                written = self._weight_gradients[f"{layer.name}/{name}"]
-                if getattr(layer, f"{name}_gradient") is not written:
+                if not np.may_share_memory(getattr(layer, f"{name}_gradient"), self._gradients):
                     wanted = f"self.{name}_gradient[...] = ... in its backward"
                     raise TypeError(f"{layer.name} replaced {name}_gradient; expected {wanted}")
         return g

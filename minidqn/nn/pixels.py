@@ -53,9 +53,8 @@ class Pixels:
 
     def __init__(self, sample, first, last, positions, values, active=None, background=None):
         self.shape = (len(first), *sample)
-        self.first = np.ascontiguousarray(first, np.int32)  # kernels take one kind of array
-        self.last = np.ascontiguousarray(last, np.int32)
-        self.positions = np.ascontiguousarray(positions, np.int32)
+        rows = (np.ascontiguousarray(array, np.int32) for array in (first, last, positions))
+        self.first, self.last, self.positions = rows  # kernels take one kind of array
         self.values = np.ascontiguousarray(values, np.float32)
         self.active = int(np.add.reduce(last - first)) if active is None else active
         self.background = background
