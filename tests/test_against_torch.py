@@ -17,12 +17,6 @@ def as_torch(weight):
     return weight.transpose(3, 2, 0, 1) if weight.ndim == 4 else weight.T
 
 
-def torch_parameters(model):
-    """Our weights in float64."""
-    weights = (as_torch(weight).astype(np.float64) for weight in model.get_weights())
-    return [torch.tensor(weight, requires_grad=True) for weight in weights]
-
-
 def forward(model, parameters, states):
     """The same layers; Flatten in our order, (h, w, c)."""
     x, parameters = torch.tensor(states, dtype=torch.float64), iter(parameters)
@@ -49,7 +43,9 @@ def test_five_updates(layers, kind, rng):
     model.set_weights([w + 0.05 * rng.standard_normal(w.shape) for w in model.get_weights()])
     states = frames(kind, (32, *model.input_shape), rng)
     targets = rng.standard_normal((32, 3)).astype(np.float32)
-    parameters, goal = torch_parameters(model), torch.tensor(targets, dtype=torch.float64)
+    weights = [as_torch(weight).astype(np.float64) for weight in model.get_weights()]
+    parameters = [torch.tensor(weight, requires_grad=True) for weight in weights]
+    goal = torch.tensor(targets, dtype=torch.float64)
     optimizer = torch.optim.RMSprop(parameters, lr=1e-3, alpha=0.9, eps=1e-8)
     names = list(model.named_weights())
     for n in range(5):
