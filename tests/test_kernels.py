@@ -69,13 +69,13 @@ NETWORKS = [
 
 
 def made(shape, *described):
-    """A network, with biases of both signs, and 45 states from full ones to empty ones."""
+    """A network, with biases of both signs, and 60 states from full ones to empty ones."""
     rng = np.random.default_rng(3)
     layers = [kind(*arguments) for kind, *arguments in described]
     layers[0].input_shape = shape
     model = network(*layers, rng=rng, noise=0.3)
     model.compile(RMSprop())
-    return model, np.concatenate([frames(kind, (9, *shape), rng) for kind in FRAMES[::-1]])
+    return model, np.concatenate([frames(kind, (12, *shape), rng) for kind in FRAMES[::-1]])
 
 
 @pytest.mark.uncompiled
@@ -84,7 +84,7 @@ def made(shape, *described):
 def test_kernels_stay_inside(described, value):
     """Fences round every array change no bit of any result."""
     model, states = made(*described)
-    k, engine, learned, channels = kernels, model._engine, 21, states.shape[1]
+    k, engine, learned, channels = kernels, model._engine, 33, states.shape[1]
     g = np.random.default_rng(1).standard_normal((learned, *model.output_shape)).astype(np.float32)
     pixels = Pixels.of(states)
     outputs = engine.forward(pixels, learned)
@@ -212,30 +212,26 @@ def check_networks():
     return "vfmadd" in next(iter(kernels.forward.inspect_asm().values()))
 
 
-SCANNED = """
-import numpy as np
-from minidqn.nn import Pixels
-print(Pixels.of(np.eye(3)[np.newaxis, np.newaxis]).positions.tolist())
-"""
+def scanned():
+    return Pixels.of(np.eye(3)[np.newaxis, np.newaxis]).positions.tolist()
 
 
 @pytest.mark.skipif(numba.config.DISABLE_JIT, reason="nothing is compiled")
 def test_a_damaged_cache_is_compiled_again(tmp_path):
     """Whatever happens to the index, the code or the seal; and what is whole is used."""
 
-    def scanned():
-        assert printed(SCANNED, NUMBA_CACHE_DIR=str(tmp_path)) == "[0, 4, 8]\n"
+    def in_a_process():
+        code = "from tests.test_kernels import scanned; print(scanned())"
+        assert printed(code, NUMBA_CACHE_DIR=str(tmp_path)) == "[0, 4, 8]\n"
         return {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.nb[ic]")}
 
-    def flipped(data):
-        return bytes([*data[:-9], data[-9] ^ 1, *data[-8:]])
-
-    whole = scanned()
+    whole = in_a_process()
     assert {path.suffix for path in whole} == {".nbi", ".nbc"}
-    assert scanned() == whole  # not compiled again
+    assert in_a_process() == whole  # not compiled again
+    flipped = lambda data: bytes([*data[:-9], data[-9] ^ 1, *data[-8:]])  # noqa: E731
     damages = lambda data: data[:-200], lambda data: b"", flipped
     for pattern in ("*.nbi", "*.nbc", "minidqn.sha256"):
         for damage in damages:
             (path,) = tmp_path.rglob(pattern)
             path.write_bytes(damage(path.read_bytes()))
-            scanned()
+            in_a_process()

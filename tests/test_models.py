@@ -63,13 +63,6 @@ def test_predict_is_the_same_in_pieces(model, rng):
     assert model.predict(states[:0]).shape == (0, 3)
 
 
-@pytest.mark.parametrize("kind", [np.uint8, np.int64, np.float64])
-def test_states_of_any_number_type(model, kind):
-    states = np.eye(6)[None, None].astype(kind)
-    np.testing.assert_array_equal(model.predict(states), model.predict(states.astype(np.float32)))
-    assert np.isfinite(model.predict(states * 1e25)).all()  # nor do large numbers warn
-
-
 def test_train_on_batch_is_one_step_of_the_formulas(model, states, rng):
     """Against the float64 network, whose gradients are checked, and the update by hand."""
     targets = rng.random((5, 3))
@@ -212,11 +205,13 @@ def test_arrays_belong_to_the_caller(dtype, model, states, rng):
 
 
 def test_an_optimizer_belongs_to_one_network(model, states):
-    """A second network takes it away; the first must not write past the second's state."""
-    optimizer = RMSprop()
-    model.compile(optimizer)
+    """It must not write past the weights or the state, whoever has changed them."""
+    for wrong in (np.zeros(3, np.float32), np.zeros(len(model.parameters))):
+        model.optimizer.state["mean_square"] = wrong
+        with pytest.raises(ValueError, match="mean_square is of"):
+            model.train_on_batch(states, np.zeros((5, 3)))
     small = Sequential([Dense(1, input_shape=(1,))])
-    small.compile(optimizer)
+    small.compile(model.optimizer)
     with pytest.raises(ValueError, match="another network"):
         model.train_on_batch(states, np.zeros((5, 3)))
     small.train_on_batch([[1]], [[1]])
@@ -263,19 +258,14 @@ def test_weights_to_a_file_and_back(model, states, tmp_path, monkeypatch):
 
 def saved(**arrays):
     """A damage: a file with these arrays beside or instead of the network's own."""
-
-    def damage(path, model):
-        with open(path, "wb") as file:
-            np.savez(file, **model.named_weights() | arrays)
-
-    return damage
+    return lambda path, model: np.savez(path, **model.named_weights() | arrays)
 
 
 def forged(shape, ending=None):
     """A damage: headers of a `shape`, or each weight's own; then its numbers and more, or none."""
 
     def damage(path, model):
-        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        with zipfile.ZipFile(path, "w") as archive:
             for name, weight in model.named_weights().items():
                 header = {"descr": "<f4", "fortran_order": False, "shape": shape or weight.shape}
                 with archive.open(f"{name}.npy", "w") as stream:
@@ -288,6 +278,7 @@ def forged(shape, ending=None):
 DAMAGES = {
     "truncated": lambda path, _: path.write_bytes(path.read_bytes()[:-500]),
     "no archive": lambda path, _: path.write_bytes(b"no archive at all"),
+    "compressed": lambda path, model: np.savez_compressed(path, **model.named_weights()),
     "pickled": saved(**{"conv2d/bias": np.array([{"a": 1}] * 16, object)}),
     "not finite": saved(**{"conv2d/bias": np.full(16, np.nan, np.float32)}),
     "turned": saved(**{"dense/kernel": np.zeros((100, 64), np.float32)}),
@@ -327,7 +318,6 @@ def x(*shape, value=0.0):
         (lambda m: m.predict(x(1, 1, 6, 6, value="a")), TypeError, "states has dtype"),
         (lambda m: m.predict([[1], [1, 2]]), ValueError, "states is ragged"),
         (lambda m: m.predict(x(1, 1, 6, 6), 0), ValueError, "batch_size is 0"),
-        (lambda m: m.layer_outputs(x(1, 6, 6)), ValueError, "states has shape"),
         (lambda m: Sequential().predict(x(1, 2)), ValueError, "no layers"),
         (lambda m: Sequential().compile(SGD()), ValueError, "no layers"),
         (lambda m: Sequential().summary(), ValueError, "no layers"),
@@ -338,10 +328,7 @@ def x(*shape, value=0.0):
         (lambda m: m.compile(SGD(), MeanSquaredError), ValueError, "loss is"),
         (lambda m: m.compile(SGD(), engine="fast"), ValueError, "engine is 'fast'; expected"),
         (lambda m: m.compile(RMSprop(epsilon=1e-50)), ValueError, "epsilon is 1e-50"),
-        (lambda m: m.compile(SGD(1e39)), ValueError, r"learning_rate is 1e\+39"),
         (lambda m: m.train_on_batch(x(2, 1, 6, 6), [[0, 0, 0]]), ValueError, "targets has shape"),
-        (lambda m: m.train_on_batch(x(1, 1, 6, 6), [["a"] * 3]), TypeError, "targets has dtype"),
-        (lambda m: m.train_on_batch(x(1, 1, 6, 6), [[1], [1, 2]]), ValueError, "targets is ragged"),
         (lambda m: m.train_on_batch(x(0, 1, 6, 6), []), ValueError, "at least one"),
         (lambda m: m.backward(x(5, 3)), ValueError, "gradient has shape"),
         (lambda m: m.backward(m.forward(x(5, 1, 6, 6))[:4]), ValueError, r"\(4, 3\); .*\(5, 3\)"),
@@ -357,11 +344,9 @@ def x(*shape, value=0.0):
         ),
         (lambda m: m.astype(np.float16), TypeError, "dtype is float16"),
         (lambda m: pickle.dumps(m), TypeError, "save_weights"),
-        (lambda m: RMSprop().update(x(3), x(3)), ValueError, "built for another"),
         (lambda m: SGD(-1), ValueError, "learning_rate is -1"),
         (lambda m: SGD("a"), TypeError, "learning_rate is 'a'"),
         (lambda m: RMSprop(rho=1), ValueError, "rho is 1"),
-        (lambda m: RMSprop(epsilon=np.nan), ValueError, "epsilon is nan"),
     ],
 )
 def test_mistakes_are_named(model, call, error, words):
@@ -455,10 +440,3 @@ def test_an_interrupted_update_leaves_no_old_backgrounds(states):
     with pytest.raises(KeyboardInterrupt):
         model.train_on_batch(states, np.ones((5, 3)))
     np.testing.assert_allclose(model.predict(states), model.forward(states), rtol=1e-4)
-
-
-def test_optimizer_state_of_another_size_is_refused(model, states):
-    for wrong in (np.zeros(3, np.float32), np.zeros(len(model.parameters))):
-        model.optimizer.state["mean_square"] = wrong
-        with pytest.raises(ValueError, match="mean_square is of"):
-            model.train_on_batch(states, np.ones((5, 3)))

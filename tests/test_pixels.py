@@ -76,7 +76,6 @@ def test_in_the_memory_of_others(one, other, data):
         pixels = Pixels.of(array, memory)
         same(pixels, array)
         assert pixels is memory or memory.shape != array.shape
-        assert pixels.active == Pixels.of(array).active
     same(Pixels.of(Pixels.of(one, memory), Pixels.of(other)), one)
     same(Pixels.of(one, Pixels.of(np.zeros_like(one))), one)  # where there is no room at all
 
