@@ -167,7 +167,7 @@ class Scale(Layer):
         return x * self.factor
 
     def backward(self, g):
-        self.factor_gradient[...] = (g * self.x).sum(axis=tuple(range(g.ndim - 1)))
+        self.factor_gradient[...] = (g * self.x).sum(axis=0)
         return g * self.factor
 
 

@@ -147,7 +147,7 @@ def test_each_kernel_has_one_signature(rng):
             read_only = states.copy()
             read_only.flags.writeable = False
             for kind in (
-                states, states.astype(np.float64), states.astype(np.uint8), read_only, unaligned,
+                states, states.astype(np.float64), (states > 0).astype(np.uint8), read_only, unaligned,
                 states[::-2], np.asfortranarray(states), states.astype(">f4"), Pixels.of(states),
                 Pixels.of(read_only)[3:9], Pixels.of(states)[::-2], states[:0],
             ):  # fmt: skip
