@@ -12,14 +12,13 @@ from tests import naive
 @st.composite
 def problems(draw):
     """Arrays of a convolution: x, kernel, bias and g, float64, all sizes independent."""
-    size = st.integers(1, 4)
-    kh, kw, samples, channels = draw(size), draw(size), draw(size), draw(size)
-    filters = draw(st.integers(1, 5))
-    height, width = kh + draw(st.integers(0, 4)), kw + draw(st.integers(0, 4))
+    sizes = draw(st.tuples(*[st.integers(1, 4)] * 7))
+    samples, channels, filters, kh, kw, rows, columns = sizes
+    height, width = rows + kh - 1, columns + kw - 1
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     x = rng.standard_normal((samples, height, width, channels))
     kernel = rng.standard_normal((kh, kw, channels, filters))
-    g = rng.standard_normal((samples, height - kh + 1, width - kw + 1, filters))
+    g = rng.standard_normal((samples, rows, columns, filters))
     return x, kernel, rng.standard_normal(filters), g
 
 
