@@ -5,8 +5,6 @@ the words of its definition. tests/test_naive.py checks them by hand-computed
 examples.
 """
 
-import itertools
-
 import numpy as np
 
 
@@ -14,11 +12,9 @@ def convolve(x, kernel, bias):
     """y[n,i,j,o] = bias[o] + sum over u,v,c of x[n,i+u,j+v,c] * kernel[u,v,c,o]"""
     samples, height, width, channels = x.shape
     kh, kw, _, filters = kernel.shape
-    y = np.zeros((samples, height - kh + 1, width - kw + 1, filters), x.dtype)
-    for n, i, j, o in np.ndindex(y.shape):
-        y[n, i, j, o] = bias[o]
-        for u, v, c in itertools.product(range(kh), range(kw), range(channels)):
-            y[n, i, j, o] += x[n, i + u, j + v, c] * kernel[u, v, c, o]
+    y = np.zeros((samples, height - kh + 1, width - kw + 1, filters), x.dtype) + bias
+    for n, i, j, o, u, v, c in np.ndindex(*y.shape, kh, kw, channels):
+        y[n, i, j, o] += x[n, i + u, j + v, c] * kernel[u, v, c, o]
     return y
 
 
@@ -27,41 +23,35 @@ def input_gradient(g, kernel):
     samples, rows, columns, _ = g.shape
     kh, kw, channels, _ = kernel.shape
     dx = np.zeros((samples, rows + kh - 1, columns + kw - 1, channels), g.dtype)
-    for n, i, j, o in np.ndindex(g.shape):
-        for u, v, c in itertools.product(range(kh), range(kw), range(channels)):
-            dx[n, i + u, j + v, c] += g[n, i, j, o] * kernel[u, v, c, o]
+    for n, i, j, o, u, v, c in np.ndindex(*g.shape, kh, kw, channels):
+        dx[n, i + u, j + v, c] += g[n, i, j, o] * kernel[u, v, c, o]
     return dx
 
 
 def kernel_gradient(x, g):
-    """Each y[n,i,j,o] moves by x[n,i+u,j+v,c] for a unit of kernel[u,v,c,o]."""
-    kh, kw = x.shape[1] - g.shape[1] + 1, x.shape[2] - g.shape[2] + 1
-    dkernel = np.zeros((kh, kw, x.shape[3], g.shape[3]), g.dtype)
-    dbias = np.zeros(g.shape[3], g.dtype)
-    for n, i, j, o in np.ndindex(g.shape):
-        dbias[o] += g[n, i, j, o]
-        for u, v, c in itertools.product(range(kh), range(kw), range(x.shape[3])):
-            dkernel[u, v, c, o] += x[n, i + u, j + v, c] * g[n, i, j, o]
-    return dkernel, dbias
+    """Each y[n,i,j,o] moves by x[n,i+u,j+v,c] for a unit of kernel[u,v,c,o], by 1 for bias[o]."""
+    kh, kw, channels = x.shape[1] - g.shape[1] + 1, x.shape[2] - g.shape[2] + 1, x.shape[3]
+    dkernel = np.zeros((kh, kw, channels, g.shape[3]), g.dtype)
+    for n, i, j, o, u, v, c in np.ndindex(*g.shape, kh, kw, channels):
+        dkernel[u, v, c, o] += x[n, i + u, j + v, c] * g[n, i, j, o]
+    return dkernel, sum(g[n, i, j] for n, i, j in np.ndindex(g.shape[:3]))
 
 
 def dense(x, w, b):
     """y[n,k] = b[k] + sum over d of x[n,d] * w[d,k]"""
-    y = np.zeros((len(x), len(b)), x.dtype)
-    for n, k in np.ndindex(y.shape):
-        y[n, k] = b[k] + sum(x[n, d] * w[d, k] for d in range(len(w)))
+    y = np.zeros((len(x), len(b)), x.dtype) + b
+    for n, k, d in np.ndindex(*y.shape, len(w)):
+        y[n, k] += x[n, d] * w[d, k]
     return y
 
 
 def dense_gradients(x, w, g):
     """dx[n,d], dw[d,k], db[k] by the chain rule."""
-    dx, dw, db = np.zeros_like(x), np.zeros_like(w), np.zeros(w.shape[1], w.dtype)
-    for n, k in np.ndindex(g.shape):
-        db[k] += g[n, k]
-        for d in range(len(w)):
-            dx[n, d] += g[n, k] * w[d, k]
-            dw[d, k] += x[n, d] * g[n, k]
-    return dx, dw, db
+    dx, dw = np.zeros_like(x), np.zeros_like(w)
+    for n, k, d in np.ndindex(*g.shape, len(w)):
+        dx[n, d] += g[n, k] * w[d, k]
+        dw[d, k] += x[n, d] * g[n, k]
+    return dx, dw, sum(g[n] for n in range(len(g)))
 
 
 def sgd(w, g, learning_rate):

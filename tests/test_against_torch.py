@@ -1,5 +1,7 @@
 """The engine against PyTorch, where it is installed: it is no dependency of anything here."""
 
+import copy
+
 import numpy as np
 import pytest
 
@@ -15,12 +17,6 @@ def as_torch(weight):
     return weight.transpose(3, 2, 0, 1) if weight.ndim == 4 else weight.T
 
 
-def torch_parameters(model):
-    """Our weights in float64."""
-    weights = (as_torch(weight).astype(np.float64) for weight in model.get_weights())
-    return [torch.tensor(weight, requires_grad=True) for weight in weights]
-
-
 def forward(model, parameters, states):
     """The same layers; Flatten in our order, (h, w, c)."""
     x, parameters = torch.tensor(states, dtype=torch.float64), iter(parameters)
@@ -34,25 +30,22 @@ def forward(model, parameters, states):
     return x
 
 
-@pytest.fixture(params=["sparse", "any numbers", "two channels"])
-def problem(request, rng):
-    if request.param == "two channels":
-        layers = [Conv2D(5, (3, 2), input_shape=(2, 9, 11)), Conv2D(18, (1, 4), "relu"), Flatten()]
-        model = network(*layers, Dense(20, "relu"), Dense(7), Dense(3))
-        model.compile(RMSprop())
-    else:
-        model = q_network(10, rng)
-    assert model.engine == "compiled"
-    model.set_weights([w + 0.05 * rng.standard_normal(w.shape) for w in model.get_weights()])
-    kind = "any numbers" if request.param == "two channels" else request.param
-    states = frames(kind, (32, *model.input_shape), rng)
-    return model, states, rng.standard_normal((32, 3)).astype(np.float32)
+LAYERS = [Conv2D(5, (3, 2), input_shape=(2, 9, 11)), Conv2D(18, (1, 4), "relu"), Flatten()]
+LAYERS += [Dense(20, "relu"), Dense(7), Dense(3)]
 
 
-def test_five_updates(problem):
+@pytest.mark.parametrize("kind", ["sparse", "any numbers"])
+@pytest.mark.parametrize("layers", [(), LAYERS], ids=["recipe", "two channels"])
+def test_five_updates(layers, kind, rng):
     """Outputs, losses and gradients of the first, and the weights after all."""
-    model, states, targets = problem
-    parameters, goal = torch_parameters(model), torch.tensor(targets, dtype=torch.float64)
+    model = network(*copy.deepcopy(layers)) if layers else q_network(10, rng)
+    model.compile(RMSprop(), engine="compiled")
+    model.set_weights([w + 0.05 * rng.standard_normal(w.shape) for w in model.get_weights()])
+    states = frames(kind, (32, *model.input_shape), rng)
+    targets = rng.standard_normal((32, 3)).astype(np.float32)
+    weights = [as_torch(weight).astype(np.float64) for weight in model.get_weights()]
+    parameters = [torch.tensor(weight, requires_grad=True) for weight in weights]
+    goal = torch.tensor(targets, dtype=torch.float64)
     optimizer = torch.optim.RMSprop(parameters, lr=1e-3, alpha=0.9, eps=1e-8)
     names = list(model.named_weights())
     for n in range(5):

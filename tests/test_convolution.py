@@ -12,19 +12,14 @@ from tests import naive
 @st.composite
 def problems(draw):
     """Arrays of a convolution: x, kernel, bias and g, float64, all sizes independent."""
-    size = st.integers(1, 4)
-    kh, kw, samples, channels = draw(size), draw(size), draw(size), draw(size)
-    filters = draw(st.integers(1, 5))
-    height, width = kh + draw(st.integers(0, 4)), kw + draw(st.integers(0, 4))
+    sizes = draw(st.tuples(*[st.integers(1, 4)] * 7))
+    samples, channels, filters, kh, kw, rows, columns = sizes
+    height, width = rows + kh - 1, columns + kw - 1
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     x = rng.standard_normal((samples, height, width, channels))
     kernel = rng.standard_normal((kh, kw, channels, filters))
-    g = rng.standard_normal((samples, height - kh + 1, width - kw + 1, filters))
+    g = rng.standard_normal((samples, rows, columns, filters))
     return x, kernel, rng.standard_normal(filters), g
-
-
-def as_float32(*arrays):
-    return [array.astype(np.float32) for array in arrays]
 
 
 def assert_close(actual, expected, tolerance):
@@ -38,18 +33,9 @@ def test_definition_is_the_loops(problem):
     x, kernel, bias, g = problem
     assert_close(convolution.convolve(x, kernel, bias), naive.convolve(x, kernel, bias), 1e-13)
     assert_close(convolution.input_gradient(g, kernel), naive.input_gradient(g, kernel), 1e-13)
-    actual, expected = convolution.kernel_gradient(x, g), naive.kernel_gradient(x, g)
-    assert_close(actual[0], expected[0], 1e-13)
-    assert_close(actual[1], expected[1], 1e-13)
-
-
-@given(problems())
-def test_gradients_are_adjoint_to_the_convolution(problem):
-    """<g, conv(x, w)> is <dx, x> and <dw, w>: what makes them gradients at all."""
-    x, kernel, bias, g = problem
-    inner = np.sum(g * convolution.convolve(x, kernel, 0 * bias))
-    assert np.isclose(np.sum(convolution.input_gradient(g, kernel) * x), inner)
-    assert np.isclose(np.sum(convolution.kernel_gradient(x, g)[0] * kernel), inner)
+    pairs = zip(convolution.kernel_gradient(x, g), naive.kernel_gradient(x, g), strict=True)
+    for actual, expected in pairs:
+        assert_close(actual, expected, 1e-13)
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.longdouble])

@@ -16,7 +16,7 @@ from minidqn.qlearning import learn
 from minidqn.recipe import q_network
 from minidqn.replay import experience_replay
 from tests.test_convolution import assert_close
-from tests.test_layers import frames, network
+from tests.test_layers import FRAMES, frames, network
 
 ROOT = Path(__file__).parent.parent
 FENCE = 512  # numbers on each side of an array: a kernel that went astray lands in them
@@ -56,21 +56,6 @@ def fence(engine, columns, memories, value):
     return fenced
 
 
-def spoil(engine, numbers, places):
-    """Overwrite memory for work with the fences' values, but where zeros or ranks are promised."""
-    k, layers = kernels, engine.table
-    for n in range(1, len(layers)):
-        overwritten = [k.D, k.S, k.Z0, k.TOTAL, k.GATED, k.SOURCES, k.TARGETS, k.BEGIN, k.END]
-        if n < len(layers) - 1:
-            overwritten += [k.G]
-        if layers[n, k.CONVOLUTION]:
-            overwritten += [k.B, k.FIRST, k.LAST, k.POSITIONS, k.MARKS, k.CORNERS]
-        for column in overwritten:
-            fenced = numbers if column < k.FIRST else places
-            block = list(fenced.starts).index(layers[n, column])
-            fenced.arrays[block][...] = fenced.value
-
-
 # Layers and a state's shape: the recipe's, one pixel, one tap, no whole vector, no convolution.
 RECIPE = [Conv2D, 16, 3, "relu"], [Conv2D, 16, 3, "relu"], [Flatten], [Dense, 20, "relu"]
 NETWORKS = [
@@ -84,100 +69,52 @@ NETWORKS = [
 
 
 def made(shape, *described):
-    """A network, with biases of both signs, and 37 states from empty ones to full ones."""
+    """A network, with biases of both signs, and 60 states from full ones to empty ones."""
     rng = np.random.default_rng(3)
     layers = [kind(*arguments) for kind, *arguments in described]
     layers[0].input_shape = shape
     model = network(*layers, rng=rng, noise=0.3)
     model.compile(RMSprop())
-    if len(shape) == 1:
-        return model, rng.standard_normal((37, *shape)).astype(np.float32)
-    kinds = "sparse", "one pixel", "any numbers", "all on"
-    return model, np.concatenate(
-        [frames(kind, (9, *shape), rng) for kind in kinds] + [np.zeros((1, *shape), np.float32)]
-    )
+    return model, np.concatenate([frames(kind, (12, *shape), rng) for kind in FRAMES[::-1]])
 
 
 @pytest.mark.uncompiled
 @pytest.mark.parametrize("described", NETWORKS, ids=lambda described: str(described[0]))
 @pytest.mark.parametrize("value", [np.nan, 12345.0])
-def test_kernels_stay_inside(described, value, monkeypatch):
-    """Fences round every array, and memory full of NaN, change no bit of any result."""
+def test_kernels_stay_inside(described, value):
+    """Fences round every array change no bit of any result."""
     model, states = made(*described)
-    engine, learned = model._engine, 21
-    g = np.random.default_rng(1).standard_normal((learned, *model.output_shape))
+    k, engine, learned, channels = kernels, model._engine, 33, states.shape[1]
+    g = np.random.default_rng(1).standard_normal((learned, *model.output_shape)).astype(np.float32)
     pixels = Pixels.of(states)
     outputs = engine.forward(pixels, learned)
     engine.backward(g)
-    expected = engine.gradients.copy()
 
-    integer = -5 if np.isnan(value) else 7
-    sizes = engine.table[:, kernels.BIAS] - engine.table[:, kernels.KERNEL]
-    weights = engine.parameters, 0 * engine.gradients
-    parameters, gradients = fence(engine, [kernels.KERNEL], weights, value)
-    engine.table[:, kernels.BIAS] = engine.table[:, kernels.KERNEL] + sizes
-    (numbers,) = fence(engine, range(kernels.D, kernels.FIRST), [engine.numbers], value)
-    (places,) = fence(engine, range(kernels.FIRST, kernels.ROWS), [engine.places], integer)
-    engine.parameters, engine.gradients = parameters.memory, gradients.memory
-    engine.numbers, engine.places = numbers.memory, places.memory
-    exact = [pixels.first, pixels.last, pixels.positions, pixels.values]
+    integer, table = -5 if np.isnan(value) else 7, engine.table
+    sizes, weights = table[:, k.BIAS] - table[:, k.KERNEL], (engine.parameters, engine.gradients)
+    parameters, gradients = fence(engine, [k.KERNEL], weights, value)
+    table[:, k.BIAS] = table[:, k.KERNEL] + sizes
+    (numbers,) = fence(engine, range(k.D, k.FIRST), [engine.numbers], value)
+    (places,) = fence(engine, range(k.FIRST, k.ROWS), [engine.places], integer)
+    exact = pixels.first, pixels.last, pixels.positions, pixels.values
     batch = [Fenced([0 * a], value if a.dtype == np.float32 else integer) for a in exact]
     first, last, positions, values = arrays = [fenced.arrays[0] for fenced in batch]
-    batch.append(Fenced([states.ravel()], value))
-    channels = states.shape[1]
-    scan(batch[-1].arrays[0], channels, first, last, positions, 1, values, channels)
-    for array, same in zip(arrays, exact, strict=True):
-        np.testing.assert_array_equal(array, same)
-    fenced_pixels = Pixels(states.shape[1:], *arrays)
-
-    def with_fences(kernel):
-        def call(*arguments):
-            outer = Fenced([arguments[-1].ravel()], value)  # the outputs, or their gradient
-            inside = outer.arrays[0].reshape(arguments[-1].shape)
-            kernel(*arguments[:-1], inside)
-            outer.assert_intact()
-            arguments[-1][...] = inside
-
-        return call
-
-    for name in ("forward", "backward"):
-        monkeypatch.setattr(kernels, name, with_fences(getattr(kernels, name)))
+    batch += [Fenced([array.ravel()], value) for array in (states, 0 * outputs, g)]
+    images, y, slope = (fenced.arrays[0] for fenced in batch[4:])
+    scan(images, channels, first, last, positions, 1, values, channels)
+    assert all(map(np.array_equal, arrays, exact))
+    y, slope = y.reshape(outputs.shape), slope.reshape(g.shape)
+    work = numbers.memory, places.memory
     for _ in range(2):
-        spoil(engine, numbers, places)
-        engine.weights_changed()
-        np.testing.assert_array_equal(engine.forward(fenced_pixels, learned), outputs)
-        engine.backward(g)
-        np.testing.assert_array_equal(np.concatenate(gradients.arrays), expected)
+        k.forward(table, parameters.memory, *work, *arrays, learned, y)
+        k.backward(table, parameters.memory, gradients.memory, *work, values, slope)
+        np.testing.assert_array_equal(y, outputs)
+        np.testing.assert_array_equal(np.concatenate(gradients.arrays), engine.gradients)
         for fenced in (parameters, gradients, numbers, places, *batch):
             fenced.assert_intact()
-
-
-@pytest.mark.uncompiled
-@pytest.mark.parametrize("optimizer", [SGD(0.1), RMSprop(0.1)])
-def test_update_rules_stay_inside(optimizer):
-    w, g = np.random.default_rng(0).standard_normal((2, 35)).astype(np.float32)
-    results = []
-    for value in (np.nan, 12345.0):
-        fenced = [Fenced([array], value) for array in (w, g, 0 * w)]
-        parameters, gradients, state = (each.arrays[0] for each in fenced)
-        optimizer.build(parameters)
-        optimizer.state = dict.fromkeys(optimizer.state, state)
-        for _ in range(2):
-            assert optimizer.update(parameters, gradients)
-        results.append(parameters.copy())
-        for each in fenced:
-            each.assert_intact()
-    np.testing.assert_array_equal(*results)
-
-
-def dispatchers():
-    """All compiled functions whose code is kept on disk."""
-    for module in (kernels, replay, optimizers):
-        for name, thing in vars(module).items():
-            rules = isinstance(thing, dict) and np.float32 in thing
-            kernel = thing[np.float32] if rules else thing
-            if hasattr(kernel, "signatures"):
-                yield name, kernel
+        y[...] = value
+        for gradient in gradients.arrays:
+            gradient[...] = value
 
 
 @pytest.mark.skipif(numba.config.DISABLE_JIT, reason="nothing is compiled")
@@ -192,7 +129,7 @@ def test_each_kernel_has_one_signature(rng):
             read_only = states.copy()
             read_only.flags.writeable = False
             for kind in (
-                states, states.astype(np.float64), states.astype(np.uint8), read_only, unaligned,
+                states, states.astype(np.float64), states > 0, read_only, unaligned,
                 states[::-2], np.asfortranarray(states), states.astype(">f4"), Pixels.of(states),
                 Pixels.of(read_only)[3:9], Pixels.of(states)[::-2], states[:0],
             ):  # fmt: skip
@@ -207,39 +144,33 @@ def test_each_kernel_has_one_signature(rng):
         if batch is not None:
             learn(model, batch)
             model.predict(batch.next_states)
-    counts = {name: len(kernel.signatures) for name, kernel in dispatchers()}
-    assert {"forward", "backward", "scan", "_sgd", "_rmsprop"} <= counts.keys()
-    assert counts == dict.fromkeys(counts, 1)
+    found = [*vars(kernels).values(), *vars(replay).values(), *vars(optimizers).values()]
+    rules = [thing for thing in found if isinstance(thing, dict) and np.float32 in thing]
+    kept = {k for k in found + [rule[np.float32] for rule in rules] if hasattr(k, "signatures")}
+    assert {"forward", "backward", "scan", "_sgd", "_rmsprop"} <= {k.__name__ for k in kept}
+    assert [len(k.signatures) for k in kept] == [1] * len(kept)
 
 
-PROCESSORS = {
-    "haswell": "+avx2,+fma,+avx,+sse4.2,+ssse3,+sse3,+bmi,+bmi2",
-    "x86-64": "+sse2",
-}
+def printed(code, **environment):
+    """What a process of its own prints, which has nothing to complain about."""
+    command, env = [sys.executable, "-c", code], os.environ | environment
+    result = subprocess.run(command, capture_output=True, text=True, env=env, cwd=ROOT)
+    assert (result.returncode, result.stderr) == (0, "")
+    return result.stdout
 
 
-@pytest.mark.skipif(
-    "avx2" not in Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else True,
-    reason="the other processors' code would not run on this one",
-)
+PROCESSORS = {"haswell": "+avx2,+fma,+avx,+sse4.2,+ssse3,+sse3,+bmi,+bmi2", "x86-64": "+sse2"}
+CPU = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+
+
+@pytest.mark.skipif("avx2" not in CPU, reason="the other processors' code would not run here")
 @pytest.mark.parametrize("processor", PROCESSORS)
 def test_kernels_for_other_processors(processor, tmp_path):
     """Compiled for older processors: shorter vectors, fewer registers, no fused multiply-add."""
     code = "from tests.test_kernels import check_networks; print(check_networks())"
-    environment = {
-        "NUMBA_CPU_NAME": processor,
-        "NUMBA_CPU_FEATURES": PROCESSORS[processor],
-        "NUMBA_CACHE_DIR": str(tmp_path),
-    }
-    result = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        env=os.environ | environment,
-        cwd=Path(__file__).parent.parent,
-    )
-    assert result.returncode == 0, result.stderr[-2000:]
-    assert result.stdout == f"{processor == 'haswell'}\n"
+    cpu = {"NUMBA_CPU_NAME": processor, "NUMBA_CPU_FEATURES": PROCESSORS[processor]}
+    found = printed(code, NUMBA_CACHE_DIR=str(tmp_path), **cpu)
+    assert found == f"{processor == 'haswell'}\n"
 
 
 def check_networks():
@@ -256,33 +187,26 @@ def check_networks():
     return "vfmadd" in next(iter(kernels.forward.inspect_asm().values()))
 
 
-SCANNED = """
-import numpy as np
-from minidqn.nn import Pixels
-print(Pixels.of(np.eye(3)[np.newaxis, np.newaxis]).positions.tolist())
-"""
+def scanned():
+    return Pixels.of(np.eye(3)[np.newaxis, np.newaxis]).positions.tolist()
 
 
 @pytest.mark.skipif(numba.config.DISABLE_JIT, reason="nothing is compiled")
 def test_a_damaged_cache_is_compiled_again(tmp_path):
     """Whatever happens to the index, the code or the seal; and what is whole is used."""
 
-    def scanned():
-        env = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
-        command = [sys.executable, "-c", SCANNED]
-        result = subprocess.run(command, capture_output=True, text=True, env=env, cwd=ROOT)
-        assert (result.stdout, result.stderr) == ("[0, 4, 8]\n", "")
+    def in_a_process():
+        code = "from tests.test_kernels import scanned; print(scanned())"
+        assert printed(code, NUMBA_CACHE_DIR=str(tmp_path)) == "[0, 4, 8]\n"
         return {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.nb[ic]")}
 
-    def flipped(data):
-        return bytes([*data[:-9], data[-9] ^ 1, *data[-8:]])
-
-    whole = scanned()
+    whole = in_a_process()
     assert {path.suffix for path in whole} == {".nbi", ".nbc"}
-    assert scanned() == whole  # not compiled again
+    assert in_a_process() == whole  # not compiled again
+    flipped = lambda data: bytes([*data[:-9], data[-9] ^ 1, *data[-8:]])  # noqa: E731
     damages = lambda data: data[:-200], lambda data: b"", flipped
     for pattern in ("*.nbi", "*.nbc", "minidqn.sha256"):
         for damage in damages:
             (path,) = tmp_path.rglob(pattern)
             path.write_bytes(damage(path.read_bytes()))
-            scanned()
+            in_a_process()

@@ -3,31 +3,33 @@
 import copy
 import os
 import pickle
+import signal
 import threading
-import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
-from minidqn.nn import (
-    SGD,
-    Conv2D,
-    Dense,
-    Flatten,
-    Layer,
-    MeanSquaredError,
-    Optimizer,
-    RMSprop,
-    Sequential,
-)  # fmt: skip
+from minidqn import nn
+from minidqn.nn import SGD, Dense, MeanSquaredError, RMSprop, Sequential
 from minidqn.recipe import q_network
 from tests import naive
+from tests.test_kernels import Fenced
+
+
+def compiled(rule=None, loss="mse", engine="auto", noise=0.0):
+    """A network of the recipe with the same weights each time, and perhaps another rule or loss."""
+    model = q_network(6, rng := np.random.default_rng(0), engine=engine)
+    model.set_weights([w + noise * rng.standard_normal(w.shape) for w in model.get_weights()])
+    if rule is not None:
+        model.compile(rule, loss, engine)
+    return model
 
 
 @pytest.fixture
 def model():
-    return q_network(6, np.random.default_rng(0))
+    return compiled()
 
 
 @pytest.fixture
@@ -44,29 +46,13 @@ def has(model, weights):
 
 
 def test_the_recipe():
-    lines = []
     model = q_network(10)
-    model.summary(print_fn=lines.append)
     assert model.count_params() == 60_483
     assert [array.shape for array in model.get_weights()] == [
         (3, 3, 1, 16), (16,), (3, 3, 16, 16), (16,), (576, 100), (100,), (100, 3), (3,)
     ]  # fmt: skip
-    assert [line.split()[0] for line in lines[1:-1]] == [
-        "conv2d", "conv2d_1", "flatten", "dense", "dense_1"
-    ]  # fmt: skip
-    assert "60,483" in lines[-1]
     assert isinstance(model.optimizer, RMSprop)
     assert model.output_shape == (3,)
-
-
-def test_predict_by_hand():
-    """One filter that adds up a window over two channels, one unit: to check on paper."""
-    model = Sequential([Conv2D(1, 2, "relu", input_shape=(2, 2, 3)), Flatten(), Dense(1)])
-    kernel = np.ones((2, 2, 2, 1)) * [[1], [10]]  # the second channel counts tenfold
-    model.set_weights([kernel, [-23], [[10], [100]], [0.5]])
-    state = np.array([[[[1, 2, 3], [4, 5, 6]], [[0, 1, 0], [0, 0, 1]]]])
-    # Windows: 1+2+4+5 + 10-23 = -1, cut to 0; 2+3+5+6 + 20-23 = 13.
-    assert model.predict(state) == 0 * 10 + 13 * 100 + 0.5
 
 
 def test_predict_is_the_same_in_pieces(model, rng):
@@ -76,21 +62,6 @@ def test_predict_is_the_same_in_pieces(model, rng):
     assert whole.shape == (300, 3)
     np.testing.assert_allclose(model.predict(states, batch_size=7), whole, atol=1e-6)
     assert model.predict(states[:0]).shape == (0, 3)
-
-
-@pytest.mark.parametrize("kind", [np.uint8, np.int64, np.float64])
-def test_states_of_any_number_type(model, kind):
-    states = np.eye(6)[None, None].astype(kind)
-    np.testing.assert_array_equal(model.predict(states), model.predict(states.astype(np.float32)))
-    assert np.isfinite(model.predict(states * 1e25)).all()  # nor do large numbers warn
-
-
-def test_backward_belongs_to_the_last_forward(model, states):
-    with pytest.raises(ValueError, match=r"expected the output's, \(None, 3\)"):
-        model.backward(np.zeros((5, 3)))
-    model.forward(states)
-    with pytest.raises(ValueError, match=r"shape \(4, 3\); expected the output's, \(5, 3\)"):
-        model.backward(np.zeros((4, 3)))
 
 
 def test_train_on_batch_is_one_step_of_the_formulas(model, states, rng):
@@ -110,8 +81,7 @@ def test_train_on_batch_is_one_step_of_the_formulas(model, states, rng):
 
 def test_targets_may_be_made_in_place(model, states):
     """The outputs that make_targets gets are its own; the prediction stays as it is."""
-    other = q_network(6, np.random.default_rng(0))
-    goal = np.zeros((5, 3), np.float32)
+    other, goal = compiled(), np.zeros((5, 3), np.float32)
 
     def in_place(outputs, next_outputs):
         np.testing.assert_allclose(outputs[:3], next_outputs, atol=1e-6)
@@ -123,25 +93,28 @@ def test_targets_may_be_made_in_place(model, states):
     assert has(model, other.get_weights())
 
 
+@pytest.mark.uncompiled
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("kind", [SGD, RMSprop])
-def test_rules_are_the_loops(kind, dtype, rng):
-    """Five updates; where all gradients are 0, as between the weights, nothing moves."""
-    w, v = rng.standard_normal(50).astype(dtype), [0.0] * 50
-    rule = kind(0.25) if kind is SGD else kind(0.25, 0.75, 0.5)
+@pytest.mark.parametrize("rule", [SGD(0.25), RMSprop(0.25, 0.75, 0.5)], ids=["SGD", "RMSprop"])
+def test_rules_are_the_loops(rule, dtype, rng):
+    """Five updates inside of the arrays; where all gradients are 0, nothing moves."""
+    fenced = [Fenced([array], 12345.0) for array in np.zeros((3, 50), dtype)]
+    w, g, state = (each.arrays[0] for each in fenced)
+    w[:], v = rng.standard_normal(50), [0.0] * 50
     rule.build(w)
+    rule.state = dict.fromkeys(rule.remembers, state)
     expected = w.tolist()
     for _ in range(5):
-        g = rng.standard_normal(50).astype(dtype)
-        g[:9] = 0
+        g[9:] = rng.standard_normal(41)
         assert rule.update(w, g)
-        if kind is SGD:
+        if type(rule) is SGD:
             expected = naive.sgd(expected, g.tolist(), 0.25)
         else:
             expected, v = naive.rmsprop(expected, g.tolist(), v, 0.25, 0.75, 0.5)
-            np.testing.assert_allclose(rule.state["mean_square"], v, rtol=1e-5)
+            np.testing.assert_allclose(state, v, rtol=1e-5)
         np.testing.assert_allclose(w, expected, atol=1e-5 if dtype == np.float32 else 1e-14)
-    assert list(rule.state) == list(rule.remembers)
+        for each in fenced:
+            each.assert_intact()
 
 
 class Momentum:
@@ -157,7 +130,7 @@ class Momentum:
         parameters += velocity
 
 
-class Descent(Optimizer):
+class Descent(nn.Optimizer):
     """Another, that remembers nothing."""
 
     def update(self, parameters, gradients):
@@ -166,23 +139,23 @@ class Descent(Optimizer):
 
 @pytest.mark.parametrize("rule", [Momentum(), Descent(0.05)], ids=["momentum", "descent"])
 @pytest.mark.parametrize("engine", ["compiled", "numpy"])
-def test_rules_of_one_s_own(rule, engine, model, states, rng):
-    model.compile(rule, engine=engine)
-    targets = rng.random((5, 3))
+def test_rules_of_one_s_own(rule, engine, states, rng):
+    model, targets = compiled(rule, engine=engine), rng.random((5, 3))
     losses = [model.train_on_batch(states, targets) for _ in range(100)]
     assert losses[-1] < 0.1 * losses[0]
     assert model.first_not_finite(losses[-1]) is None
     np.testing.assert_allclose(model.predict(states), model.forward(states), atol=1e-5)
     state = model.named_state()
-    assert len(state) == 8 * (rule.__class__ is Momentum)
-    for name, array in state.items():
-        assert array.shape == model.named_weights()[name.removeprefix("velocity/")].shape
-        assert array.any()
+    assert len(state) == 8 * (type(rule) is Momentum)
+    assert all(array.any() for array in state.values())
     model._weights["dense/kernel"][3, 1] = np.nan  # the rule does not look for it
     assert model.first_not_finite() == "dense/kernel"
 
 
 def test_state_by_name_is_the_state_itself(model, states):
+    model.optimizer.state["steps"] = np.ones(1)  # no weight's, as what Adam counts
+    assert model.named_state()["steps"] == 1
+    del model.optimizer.state["steps"]
     model.train_on_batch(states, np.ones((5, 3)))
     state = model.named_state()
     assert list(state) == [f"mean_square/{name}" for name in model.named_weights()]
@@ -195,59 +168,37 @@ def test_state_by_name_is_the_state_itself(model, states):
     assert moved == [True] * 4 + [False] + [True] * 3
 
 
-@pytest.mark.parametrize("engine", ["compiled", "numpy"])
-def test_numbers_that_go_wrong_are_found_at_their_update(engine, states):
-    """A state of the rule, a weight, or an output: the first layer's first."""
+class SparingLoss(MeanSquaredError):  # noqa: N818, it is an error that is squared
+    """It works in place; its value is that of the predictions all the same."""
 
-    def fresh(rule):
-        model = q_network(6, np.random.default_rng(0))
-        model.compile(rule, engine=engine)
-        for _ in range(3):
-            loss = model.train_on_batch(states, np.zeros((5, 3)))
-            assert model.first_not_finite(loss) is None
-        return model
-
-    model = fresh(RMSprop())
-    loss = model.train_on_batch(states, np.full((5, 3), 1e21))  # the gradient's square is not
-    assert np.isfinite(loss)
-    assert model.first_not_finite(loss) == "the mean_square of conv2d/kernel"
-    model = fresh(SGD())
-    model.optimizer.learning_rate = 1e10
-    loss = model.train_on_batch(states, np.full((5, 3), 1e33))
-    assert np.isfinite(loss)
-    assert model.first_not_finite(loss) == "conv2d/kernel"
-    with np.errstate(invalid="ignore", over="ignore"):
-        loss = model.train_on_batch(states, np.zeros((5, 3)))
-    assert model.first_not_finite(loss) == "the output of conv2d"
+    def gradient(self, predictions, targets):
+        predictions -= targets
+        predictions *= 2 / predictions.size
+        return predictions
 
 
-def test_losses_reduction():
+def test_losses(states):
     predictions, targets = np.array([[1, 2, 3], [4, 5, 6.0]]), np.zeros((2, 3))
     loss = MeanSquaredError()
-    by_sample = [(1 + 4 + 9) / 3, (16 + 25 + 36) / 3]
-    assert np.isclose(loss.value(predictions, targets), np.mean(by_sample), rtol=1e-14)
+    assert np.isclose(loss.value(predictions, targets), (1 + 4 + 9 + 16 + 25 + 36) / 6, rtol=1e-14)
     np.testing.assert_allclose(loss.gradient(predictions, targets), predictions / 3)
-
-
-def test_results_are_copies(model, states, rng):
-    q_values, before = model.predict(states), model.get_weights()
-    kept = q_values.copy()
-    before[0][:] = 9
-    assert not has(model, before)
-    model.train_on_batch(states, rng.random((5, 3)))
-    model.predict(states + 1)
-    np.testing.assert_array_equal(q_values, kept)
-    assert (before[0] == 9).all()
+    models = compiled(SGD()), compiled(SGD(), SparingLoss())
+    losses = [model.train_on_batch(states, np.ones((5, 3))) for model in models]
+    assert losses[0] == losses[1]
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_the_caller_s_arrays_are_left_alone(dtype, model, states, rng):
-    """If the caller changes them after forward, backward does not see it."""
+def test_arrays_belong_to_the_caller(dtype, model, states, rng):
+    """Results are copies, arguments are left alone; changed after forward, backward is the same."""
     targets, states = rng.random((5, 3)).astype(dtype), states.astype(dtype)
-    kept = states.copy(), targets.copy()
+    q_values, before = model.predict(states), model.get_weights()
+    kept = [array.copy() for array in (states, targets, q_values)]
+    before[0][:] = 9
+    assert not has(model, before)
     model.train_on_batch(states, targets)
-    np.testing.assert_array_equal(states, kept[0])
-    np.testing.assert_array_equal(targets, kept[1])
+    model.predict(states + 1)
+    assert all(map(np.array_equal, (states, targets, q_values), kept))
+    assert (before[0] == 9).all()
     model, g = model.astype(dtype), rng.random((5, 3)).astype(dtype)
     model.forward(states)
     expected, gradients = model.backward(g), model.gradients.copy()
@@ -258,11 +209,13 @@ def test_the_caller_s_arrays_are_left_alone(dtype, model, states, rng):
 
 
 def test_an_optimizer_belongs_to_one_network(model, states):
-    """A second network takes it away; the first must not write past the second's state."""
-    optimizer = RMSprop()
-    model.compile(optimizer)
+    """It must not write past the weights or the state, whoever has changed them."""
+    for wrong in (np.zeros(3, np.float32), np.zeros(len(model.parameters))):
+        model.optimizer.state["mean_square"] = wrong
+        with pytest.raises(ValueError, match="mean_square is of"):
+            model.train_on_batch(states, np.zeros((5, 3)))
     small = Sequential([Dense(1, input_shape=(1,))])
-    small.compile(optimizer)
+    small.compile(model.optimizer)
     with pytest.raises(ValueError, match="another network"):
         model.train_on_batch(states, np.zeros((5, 3)))
     small.train_on_batch([[1]], [[1]])
@@ -281,12 +234,11 @@ def test_a_deep_copy_learns_on_its_own(model, states, rng):
     assert has(model, other.get_weights())
     assert rule.state["mean_square"].any()
     exact = model.astype(np.float64)  # another copy
-    assert exact.predict(states).dtype == np.float64
     exact.set_weights([0 * weight for weight in before])
     assert has(model, other.get_weights())
 
 
-def test_weights_to_a_file_and_back(model, states, tmp_path):
+def test_weights_to_a_file_and_back(model, states, tmp_path, monkeypatch):
     path = tmp_path / "w.npz"
     model.save_weights(path)
     other = q_network(6, np.random.default_rng(1))
@@ -295,22 +247,14 @@ def test_weights_to_a_file_and_back(model, states, tmp_path):
     np.testing.assert_array_equal(model.predict(states), other.predict(states))
     with np.load(path, allow_pickle=False) as file:
         assert list(file)[:2] == ["conv2d/kernel", "conv2d/bias"]
-    other.save_weights(tmp_path / "other")
-    assert path.read_bytes() == (tmp_path / "other").read_bytes()
     with pytest.raises(FileNotFoundError):
         model.load_weights(tmp_path / "none.npz")
-
-
-def test_a_save_that_fails_leaves_the_old_file(model, tmp_path, monkeypatch):
-    path = tmp_path / "w.npz"
-    model.save_weights(path)
     before = path.read_bytes()
-
-    def fail(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("os.fsync", fail)
-    with pytest.raises(OSError, match="No space"):
+    other.save_weights(path)  # the same bytes again
+    assert path.read_bytes() == before
+    model.train_on_batch(states, np.ones((5, 3)))
+    monkeypatch.setattr("os.fsync", lambda _: os.stat(tmp_path / "missing"))
+    with pytest.raises(OSError, match="missing"):  # the old file stays whole
         model.save_weights(path)
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["w.npz"]
@@ -318,19 +262,14 @@ def test_a_save_that_fails_leaves_the_old_file(model, tmp_path, monkeypatch):
 
 def saved(**arrays):
     """A damage: a file with these arrays beside or instead of the network's own."""
-
-    def damage(path, model):
-        with open(path, "wb") as file:
-            np.savez(file, **model.named_weights() | arrays)
-
-    return damage
+    return lambda path, model: np.savez(path, **model.named_weights() | arrays)
 
 
 def forged(shape, ending=None):
     """A damage: headers of a `shape`, or each weight's own; then its numbers and more, or none."""
 
     def damage(path, model):
-        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        with zipfile.ZipFile(path, "w") as archive:
             for name, weight in model.named_weights().items():
                 header = {"descr": "<f4", "fortran_order": False, "shape": shape or weight.shape}
                 with archive.open(f"{name}.npy", "w") as stream:
@@ -340,16 +279,10 @@ def forged(shape, ending=None):
     return damage
 
 
-def edited(edit):
-    """A damage: the file's bytes, changed."""
-    return lambda path, _: path.write_bytes(edit(path.read_bytes()))
-
-
 DAMAGES = {
-    "truncated": edited(lambda data: data[:-500]),
-    "cut in the middle": edited(lambda data: data[:3000] + data[4000:]),
-    "a bit flipped": edited(lambda data: data[:5000] + bytes([data[5000] ^ 1]) + data[5001:]),
-    "no archive": edited(lambda data: b"no archive at all"),
+    "truncated": lambda path, _: path.write_bytes(path.read_bytes()[:-500]),
+    "no archive": lambda path, _: path.write_bytes(b"no archive at all"),
+    "compressed": lambda path, model: np.savez_compressed(path, **model.named_weights()),
     "pickled": saved(**{"conv2d/bias": np.array([{"a": 1}] * 16, object)}),
     "not finite": saved(**{"conv2d/bias": np.full(16, np.nan, np.float32)}),
     "turned": saved(**{"dense/kernel": np.zeros((100, 64), np.float32)}),
@@ -374,70 +307,55 @@ def test_bad_weights_files_are_refused(damage, model, tmp_path):
     assert has(model, before)
 
 
+def x(*shape, value=0.0):
+    """An array of one value."""
+    return np.full(shape, value)
+
+
 @pytest.mark.parametrize(
     ("call", "error", "words"),
     [
-        (lambda m: m.predict(np.zeros((2, 6, 6))), ValueError, r"\(2, 6, 6\); expected \(N, 1, 6"),
-        (lambda m: m.predict(np.zeros((1, 6, 6))), ValueError, "states has shape"),
+        (lambda m: m.predict(x(2, 6, 6)), ValueError, r"\(2, 6, 6\); expected \(N, 1, 6"),
         (lambda m: m.predict(3.0), ValueError, "states has shape"),
-        (lambda m: m.predict(np.full((1, 1, 6, 6), np.nan)), ValueError, "NaN"),
-        (lambda m: m.predict(np.full((1, 1, 6, 6), np.inf)), ValueError, "infinity"),
-        (lambda m: m.predict(np.full((1, 1, 6, 6), "a")), TypeError, "states has dtype"),
-        (lambda m: Sequential().predict(np.zeros((1, 2))), ValueError, "no layers"),
+        (lambda m: m.predict(x(1, 1, 6, 6, value=np.nan)), ValueError, "NaN"),
+        (lambda m: m.predict(x(1, 1, 6, 6, value=BIG)), ValueError, "infinity"),
+        (lambda m: m.predict(x(1, 1, 6, 6, value="a")), TypeError, "states has dtype"),
+        (lambda m: m.predict([[1], [1, 2]]), ValueError, "states is ragged"),
+        (lambda m: m.predict(x(1, 1, 6, 6), 0), ValueError, "batch_size is 0"),
+        (lambda m: Sequential().predict(x(1, 2)), ValueError, "no layers"),
         (lambda m: Sequential().compile(SGD()), ValueError, "no layers"),
         (lambda m: Sequential().summary(), ValueError, "no layers"),
-        (lambda m: Sequential().layer_outputs(np.zeros((1, 2))), ValueError, "no layers"),
-        (lambda m: m.layer_outputs(np.zeros((1, 6, 6))), ValueError, "states has shape"),
+        (lambda m: Sequential().layer_outputs(x(1, 2)), ValueError, "no layers"),
         (lambda m: m.compile("adam"), TypeError, "optimizer is 'adam'"),
+        (lambda m: m.compile(RMSprop), TypeError, "optimizer is"),
         (lambda m: m.compile(SGD(), "mae"), ValueError, "loss is 'mae'"),
-        (lambda m: m.train_on_batch(np.zeros((2, 1, 6, 6)), [[0, 0, 0]]), ValueError, "targets"),
-        (lambda m: m.train_on_batch(np.zeros((0, 1, 6, 6)), []), ValueError, "at least one"),
-        (lambda m: m.train_on_batch(np.zeros((1, 1, 6, 6)), [["a"] * 3]), TypeError, "targets"),
+        (lambda m: m.compile(SGD(), MeanSquaredError), ValueError, "loss is"),
+        (lambda m: m.compile(SGD(), engine="fast"), ValueError, "engine is 'fast'; expected"),
+        (lambda m: m.compile(RMSprop(epsilon=1e-50)), ValueError, "epsilon is 1e-50"),
+        (lambda m: m.train_on_batch(x(2, 1, 6, 6), [[0, 0, 0]]), ValueError, "targets has shape"),
+        (lambda m: m.train_on_batch(x(0, 1, 6, 6), []), ValueError, "at least one"),
+        (lambda m: m.backward(x(5, 3)), ValueError, "gradient has shape"),
+        (lambda m: m.backward(m.forward(x(5, 1, 6, 6))[:4]), ValueError, r"\(4, 3\); .*\(5, 3\)"),
+        (lambda m: m.backward(x(1, 3, value=None)), TypeError, "gradient has dtype object"),
+        (lambda m: m.set_weights(5), TypeError, "weights is int"),
         (lambda m: m.set_weights(m.get_weights()[:-1]), ValueError, "7 arrays; expected 8"),
         (lambda m: m.set_weights([0] * 8), ValueError, r"conv2d/kernel has shape \(\)"),
-        (lambda m: m.astype(int), TypeError, "dtype is int64"),
-        (lambda m: SGD(-1), ValueError, "learning_rate is -1"),
-        (lambda m: SGD("a"), TypeError, "learning_rate is 'a'"),
-        (lambda m: m.predict(np.zeros((1, 1, 6, 6)), 0), ValueError, "batch_size is 0"),
-        (lambda m: m.predict(np.zeros((1, 1, 6, 6)), -1), ValueError, "batch_size is -1"),
-        (lambda m: m.predict(np.full((1, 1, 6, 6), BIG)), ValueError, "infinity"),
-        (lambda m: m.predict([[1], [1, 2]]), ValueError, "ragged"),
-        (lambda m: m.train_on_batch([[1], [1, 2]], [[0]]), ValueError, "states is ragged"),
-        (lambda m: m.train_on_batch(np.zeros((1, 1, 6, 6)), [[1], [1, 2]]), ValueError, "targets"),
-        (lambda m: m.compile(RMSprop), TypeError, "optimizer is"),
-        (lambda m: m.compile(SGD(), MeanSquaredError), ValueError, "loss is"),
-        (lambda m: m.compile(RMSprop(epsilon=1e-50)), ValueError, "epsilon is 1e-50"),
-        (lambda m: m.compile(SGD(1e39)), ValueError, r"learning_rate is 1e\+39"),
-        (lambda m: m.set_weights(5), TypeError, "weights is int"),
-        (lambda m: m.backward(np.zeros((1, 4))), ValueError, "gradient has shape"),
-        (lambda m: m.backward(np.full((1, 3), None)), TypeError, "gradient has dtype object"),
-        (lambda m: m.backward([[1, 2, 3], [1]]), ValueError, "gradient is ragged"),
-        (lambda m: m.astype(np.float16), TypeError, "dtype is float16"),
-        (lambda m: RMSprop().update(np.zeros(3), np.zeros(3)), ValueError, "built for another"),
         (lambda m: m.set_weights([w * np.nan for w in m.get_weights()]), ValueError, "^conv2d/ker"),
         (
-            lambda m: m.set_weights([np.full(w.shape, BIG) for w in m.get_weights()]),
+            lambda m: m.set_weights([x(*w.shape, value=BIG) for w in m.get_weights()]),
             ValueError,
-            "infinity",
+            "inf",
         ),
+        (lambda m: m.astype(np.float16), TypeError, "dtype is float16"),
         (lambda m: pickle.dumps(m), TypeError, "save_weights"),
-        (lambda m: m.astype(float).train_on_batch(np.ones((1, 1, 6, 6)), 0), ValueError, "compile"),
+        (lambda m: SGD(-1), ValueError, "learning_rate is -1"),
+        (lambda m: SGD("a"), TypeError, "learning_rate is 'a'"),
         (lambda m: RMSprop(rho=1), ValueError, "rho is 1"),
-        (lambda m: RMSprop(epsilon=np.nan), ValueError, "epsilon is nan"),
     ],
 )
 def test_mistakes_are_named(model, call, error, words):
     with pytest.raises(error, match=words):
         call(model)
-
-
-def test_a_layer_more_uncompiles(model, states):
-    model.add(Dense(2))
-    assert model.predict(states).shape == (5, 2)
-    with pytest.raises(ValueError, match="compile"):
-        model.train_on_batch(states, np.zeros((5, 2)))
-    model.compile(SGD())
-    model.train_on_batch(states, np.zeros((5, 2)))
 
 
 def test_no_samples_have_no_gradient(model, states, rng):
@@ -450,30 +368,21 @@ def test_no_samples_have_no_gradient(model, states, rng):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_layer_outputs(dtype, rng):
+def test_layer_outputs(dtype, states, rng):
     """Each layer's own definition, one after the other; backward's needs are left as they are."""
-    model = q_network(6, rng)
-    model.set_weights([w + 0.1 * rng.standard_normal(w.shape) for w in model.get_weights()])
-    exact, model = model.astype(np.float64), model.astype(dtype)
-    states, g = rng.random((5, 1, 6, 6)), rng.random((5, 3))
+    model, g = compiled(noise=0.1).astype(dtype), rng.random((5, 3))
     model.forward(states)
     model.backward(g)
     expected = model.gradients.copy()
     model.forward(states)
     outputs, x = model.layer_outputs(states), np.moveaxis(states, 1, -1)
-    kept = {name: y.copy() for name, y in outputs.items()}
-    for y in model.layer_outputs(states[1:]).values():
-        y[...] = 7
+    assert [len(y) for y in model.layer_outputs(states[:0]).values()] == [0] * 5
     model.backward(g)
     np.testing.assert_array_equal(model.gradients, expected)
-    assert list(outputs) == ["conv2d", "conv2d_1", "flatten", "dense", "dense_1"]
-    for layer in exact.layers:
+    for layer in model.layers:
         x = layer.forward(x)
         assert outputs[layer.name].dtype == dtype
-        np.testing.assert_array_equal(outputs[layer.name], kept[layer.name])
-        np.testing.assert_allclose(outputs[layer.name], x, atol=1e-4)
-    shapes = [y.shape for y in model.layer_outputs(states[:0]).values()]
-    assert shapes == [(0, 4, 4, 16), (0, 2, 2, 16), (0, 64), (0, 100), (0, 3)]
+        np.testing.assert_allclose(outputs[layer.name], x, atol=1e-5)
 
 
 def test_threads_wait_for_each_other(rng):
@@ -482,21 +391,16 @@ def test_threads_wait_for_each_other(rng):
     model.compile(SGD(1e-30))  # so that predictions stay
     inputs = rng.random((3, 100, 1, 6, 6))
     expected = [model.predict(states) for states in inputs]
-    wrong = []
 
     def call(who):
         for _ in range(200):
             outputs = model.predict(inputs[who])
-            loss = model.train_on_batch(inputs[who], outputs + who) if who == 2 else 4
-            if not np.array_equal(outputs, expected[who]) or not np.isclose(loss, 4):
-                wrong.append(who)
+            np.testing.assert_array_equal(outputs, expected[who])
+            if who == 2:
+                assert np.isclose(model.train_on_batch(inputs[who], outputs + who), 4)
 
-    callers = [threading.Thread(target=call, args=(who,)) for who in range(3)]
-    for caller in callers:
-        caller.start()
-    for caller in callers:
-        caller.join()
-    assert wrong == []
+    with ThreadPoolExecutor(3) as callers:
+        list(callers.map(call, range(3)))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
@@ -510,27 +414,19 @@ def test_a_child_of_a_process_that_trains_does_not_hang(model, states):
         go_on.wait(60)
         return outputs
 
-    expected = model.predict(states)
     learner = threading.Thread(target=model.bootstrap_on_batch, args=(states, states, make_targets))
     learner.start()
     assert inside.wait(60)
     child = os.fork()
     if child == 0:
+        signal.alarm(20)  # ends a child that hangs
         try:
-            model.train_on_batch(states, expected)
-            os._exit(0 if np.allclose(model.predict(states), expected, atol=0.1) else 1)
+            os._exit(not np.isfinite(model.train_on_batch(states, np.zeros((5, 3)))))
         finally:
             os._exit(2)
-    deadline, ended = time.monotonic() + 20, 0
-    while not ended and time.monotonic() < deadline:
-        time.sleep(0.01)
-        ended, status = os.waitpid(child, os.WNOHANG)
-    if not ended:
-        os.kill(child, 9)
-        os.waitpid(child, 0)
+    _, status = os.waitpid(child, 0)
     go_on.set()
     learner.join()
-    assert ended, "the child hangs"
     assert status == 0
 
 
@@ -543,104 +439,8 @@ class Interrupted(SGD):
 
 
 def test_an_interrupted_update_leaves_no_old_backgrounds(states):
-    model = q_network(6, np.random.default_rng(0))
-    model.compile(Interrupted(0.5))
+    model = compiled(Interrupted(0.5))
     model.predict(states)
     with pytest.raises(KeyboardInterrupt):
-        model.train_on_batch(states, np.ones((len(states), 3)))
+        model.train_on_batch(states, np.ones((5, 3)))
     np.testing.assert_allclose(model.predict(states), model.forward(states), rtol=1e-4)
-
-
-class Careless(Layer):
-    """A learner's layer, with one mistake at a time."""
-
-    def __init__(self, mistake):  # nor is super().__init__() called
-        self.mistake = mistake
-
-    def build(self, shape):
-        super().build(shape)
-        if self.mistake == "shared":
-            self.weight_shapes["factor"] = shape[-1:]
-        elif self.mistake == "first values":
-            self.weight_shapes = {"factor": shape[-1:]}
-
-    def initial_weights(self, rng):
-        return {"factor": np.ones(99)} if self.mistake == "first values" else {}
-
-    def forward(self, x):
-        return None if self.mistake == "nothing" else x
-
-    def backward(self, g):
-        return g[:, :1] if self.mistake == "narrow" else g
-
-
-@pytest.mark.parametrize(
-    ("mistake", "words"),
-    [
-        ("none", None),
-        ("shared", "does not support item assignment"),
-        ("first values", "could not broadcast"),
-        ("nothing", r"careless gave shape NoneType; expected \(5, 7\)"),
-        ("narrow", r"careless gave back shape \(5, 1\); expected \(5, 7\)"),
-    ],
-)
-def test_slips_in_a_layer_of_one_s_own(mistake, words, rng):
-    """Are told, and what was right before stays so."""
-    model = Sequential([Dense(7, "relu", input_shape=(4,))], rng)
-    x, before = rng.random((5, 4)), model.predict(np.zeros((1, 4)))
-    if words is None:
-        model.add(Careless(mistake))
-        assert model.predict(x).dtype == np.float32
-        return
-
-    def learn():
-        model.add(Careless(mistake))
-        model.compile(SGD())
-        model.train_on_batch(x, np.zeros((5, 7)))
-
-    with pytest.raises((TypeError, ValueError), match=words):
-        learn()
-    if mistake in ("shared", "first values"):
-        assert len(model.layers) == 1
-        np.testing.assert_array_equal(model.predict(np.zeros((1, 4))), before)
-    assert "factor" not in Flatten.weight_shapes
-
-
-def test_optimizer_state_of_another_size_is_refused(states):
-    model = q_network(6)
-    for wrong in (np.zeros(3, np.float32), np.zeros(len(model.parameters))):
-        model.optimizer.state["mean_square"] = wrong
-        with pytest.raises(ValueError, match="mean_square is of"):
-            model.train_on_batch(states, np.ones((len(states), 3)))
-
-
-def test_state_that_is_no_weight_s(states):
-    """As the number of steps is that Adam counts."""
-    model = q_network(6)
-    model.optimizer.state["steps"] = np.ones(1)
-    assert model.named_state()["steps"] == 1
-    assert model.first_not_finite() is None
-
-
-def test_a_loss_that_works_in_place(states):
-    """Its value is that of the predictions all the same."""
-
-    class SparingLoss(MeanSquaredError):  # noqa: N818, it is an error that is squared
-        def gradient(self, predictions, targets):
-            predictions -= targets
-            predictions *= 2 / predictions.size
-            return predictions
-
-    losses = []
-    for loss in ("mse", SparingLoss()):
-        model = q_network(6, np.random.default_rng(0))
-        model.compile(SGD(), loss)
-        losses.append(model.train_on_batch(states, np.ones((len(states), 3))))
-    assert losses[0] == losses[1]
-
-
-def test_methods_of_one_layer_are_not_passed_over(states):
-    model = q_network(6)
-    model.layers[-1]._activate = np.tanh
-    model.compile(SGD())
-    assert model.engine == "numpy"

@@ -14,11 +14,8 @@ import json
 from pathlib import Path
 
 import numba
-from numba import config
 
 from minidqn import storage
-
-__all__ = ["compiled", "seal"]
 
 SEAL = "minidqn.sha256"
 """Name of the file with the checksums."""
@@ -47,12 +44,16 @@ def compiled(function, cache=True):
     """
     options = {"error_model": "numpy", "nogil": True, "no_cfunc_wrapper": True}
     options["fastmath"] = {"contract"}  # a * b + c may be rounded once
-    if cache and not config.DISABLE_JIT:
-        with contextlib.suppress(RuntimeError):  # there is no folder for a cache
+    if cache and not numba.config.DISABLE_JIT:
+        # There may be no folder for a cache, or a file in it that cannot be removed.
+        with contextlib.suppress(RuntimeError, OSError):
             kernel = numba.njit(cache=True, **options)(function)
-            if _discard_unsealed(kernel):
-                _KERNELS.append(kernel)
-                return kernel
+            sums = _checksums(Path(kernel.stats.cache_path) / SEAL)
+            for file in _files(kernel):
+                if sums.get(file.name) != _checksum(file):
+                    file.unlink(missing_ok=True)
+            _KERNELS.append(kernel)
+            return kernel
     return numba.njit(**options)(function)
 
 
@@ -62,28 +63,14 @@ def seal():
         if any(kernel.stats.cache_misses.values()):
             _KERNELS.remove(kernel)  # what becomes of its files later is not vouched for
             path = Path(kernel.stats.cache_path) / SEAL
-            try:
+            with contextlib.suppress(OSError):  # then the next process compiles again
                 sums = _checksums(path) | {file.name: _checksum(file) for file in _files(kernel)}
                 sums = {name: sums[name] for name in sums if (path.parent / name).exists()}
                 with storage.atomic_write(path) as file:
                     file.write(json.dumps(sums).encode())
-            except OSError:  # then the next process compiles again
-                return
 
 
 atexit.register(seal)
-
-
-def _discard_unsealed(kernel):
-    """Remove those files of a kernel that the seal does not vouch for; whether that went well."""
-    sums = _checksums(Path(kernel.stats.cache_path) / SEAL)
-    try:
-        for file in _files(kernel):
-            if sums.get(file.name) != _checksum(file):
-                file.unlink(missing_ok=True)
-    except OSError:  # it cannot be removed, or another process has just done so
-        return False
-    return True
 
 
 def _files(kernel):
@@ -100,8 +87,7 @@ def _checksum(path):
 
 def _checksums(path):
     """Checksums by the names of files; none if the seal is not there or damaged."""
-    try:
+    with contextlib.suppress(OSError, ValueError, RecursionError):
         sums = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return sums if isinstance(sums, dict) else {}
+        return sums if isinstance(sums, dict) else {}
+    return {}

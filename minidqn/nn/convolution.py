@@ -20,8 +20,6 @@ cross-correlation and 9.5 for its gradients.
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-__all__ = ["convolve", "input_gradient", "kernel_gradient"]
-
 
 def _same(name, one, other):
     """Refuse shapes that differ; NumPy would stretch a length of 1."""

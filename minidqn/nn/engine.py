@@ -13,8 +13,6 @@ from minidqn.nn import kernels as k
 from minidqn.nn.layers import Conv2D, Dense, Flatten
 from minidqn.nn.pixels import Pixels
 
-__all__ = ["Engine", "why_not"]
-
 KNOWN = {kind: (kind.forward, kind.backward) for kind in (Conv2D, Dense, Flatten)}
 """What the kernels compute. A layer that defines something else is run as it is written."""
 
@@ -57,11 +55,17 @@ class Engine:
         (C, H, W) or (D,) of a state.
     parameters, gradients : ndarray [shape=(P,)], float32
         The network's, each weight's rows filled up to whole vectors.
-    starts : dict of str to int
-        Where each weight begins in them, by names such as "dense/kernel".
+    layout : dict of str to tuple
+        Where each weight begins in them, and its shape, by names such as "dense/kernel".
+
+    Attributes
+    ----------
+    fresh : bool
+        Whether the backgrounds are those of the weights; False has the next ``forward``
+        compute them again.
     """
 
-    def __init__(self, layers, input_shape, parameters, gradients, starts):
+    def __init__(self, layers, input_shape, parameters, gradients, layout):
         self.parameters, self.gradients = parameters, gradients
         self._weighted = [layer for layer in layers if layer.weight_shapes]
         channels, height, width = (*input_shape, 1, 1)[:3]
@@ -72,18 +76,14 @@ class Engine:
             line[k.CONVOLUTION] = isinstance(layer, Conv2D)
             kernel = layer.kernel_size if line[k.CONVOLUTION] else (height, width)
             line[[k.KERNEL_HEIGHT, k.KERNEL_WIDTH]], line[k.GROUPS] = kernel, math.prod(kernel)
-            line[k.KERNEL] = starts[f"{layer.name}/kernel"]
-            line[k.BIAS] = starts[f"{layer.name}/bias"]
+            begins = (layout[f"{layer.name}/{name}"][0] for name in ("kernel", "bias"))
+            line[[k.KERNEL, k.BIAS]] = list(begins)
             *sides, channels = layer.output_shape
             height, width = sides or (1, 1)
             line[k.OUTPUTS], line[k.ROW] = channels, k.whole_vectors(channels)
         self._frame = self._pixels = Pixels.of(np.ones((1, *input_shape)))  # for one state
         self._room = 0, 0  # samples and active positions
         self._make_room(1, 1)
-
-    def weights_changed(self):
-        """Have the backgrounds computed again at the next ``forward``."""
-        self._fresh = False
 
     def forward(self, states, learned=0):
         """Outputs of the network.
@@ -104,14 +104,12 @@ class Engine:
         samples = len(pixels.first)
         if samples > self._room[0] or pixels.active > self._room[1]:
             self._make_room(samples, pixels.active)
-        if not self._fresh:
+        if not self.fresh:
             self._find_backgrounds()
         self._pixels = pixels
-        outputs = np.empty((samples, self.table[-1, k.OUTPUTS]), np.float32)
-        k.forward(
-            self.table, self.parameters, self.numbers, self.places,
-            pixels.first, pixels.last, pixels.positions, pixels.values, learned, outputs,
-        )  # fmt: skip
+        outputs = np.empty((samples, self._weighted[-1].units), np.float32)
+        batch = pixels.first, pixels.last, pixels.positions, pixels.values
+        k.forward(self.table, self.parameters, self.numbers, self.places, *batch, learned, outputs)
         return outputs
 
     def backward(self, gradient):
@@ -122,10 +120,8 @@ class Engine:
         gradient : ndarray [shape=(learned, units)]
             Of the loss, by the outputs.
         """
-        k.backward(
-            self.table, self.parameters, self.gradients, self.numbers, self.places,
-            self._pixels.values, np.array(gradient, np.float32, order="C"),
-        )  # fmt: skip
+        arrays = self.parameters, self.gradients, self.numbers, self.places, self._pixels.values
+        k.backward(self.table, *arrays, np.array(gradient, np.float32, order="C"))
 
     def layer_outputs(self):
         """What each layer with weights made of the states of the last ``forward``.
@@ -137,15 +133,12 @@ class Engine:
         """
         outputs, n = {}, len(self._pixels)
         for layer, line in zip(self._weighted, self.table[1:], strict=True):
-            *sides, channels = layer.output_shape
-            starts = line[[k.FIRST, k.LAST, k.POSITIONS]]
-            first, last, positions = (self.places[start:] for start in starts)
-            values = self.numbers[line[k.D] : line[k.G]].reshape(-1, line[k.ROW])[:, :channels]
-            background = self.numbers[line[k.B] : line[k.B] + channels]
-            images = Pixels(
-                (channels, *sides), first[:n], last[:n], positions, values.ravel(), None, background
-            )
-            outputs[layer.name] = np.moveaxis(np.asarray(images), 1, -1)
+            row, (*sides, channels) = line[k.ROW], layer.output_shape
+            first, last = (self.places[line[column] :][:n] for column in (k.FIRST, k.LAST))
+            rows = self.places[line[k.POSITIONS] :], self.numbers[line[k.D] : line[k.G]]
+            background = self.numbers[line[k.B] : line[k.B] + row]
+            images = Pixels((row, *sides), first, last, *rows, background=background)
+            outputs[layer.name] = np.moveaxis(np.asarray(images), 1, -1)[..., :channels]
         return outputs
 
     def _find_backgrounds(self):
@@ -160,17 +153,14 @@ class Engine:
                 total = self.numbers[line[k.S] : line[k.S] + channels * row].reshape(channels, row)
                 np.add.reduce(kernel, axis=0, out=total)
                 z0 += np.einsum("c,ck->k", below[:channels], total)
-            if line[k.CONVOLUTION]:
-                np.maximum(z0, 0 if line[k.RELU] else -np.inf, out=background)
-            below = background if line[k.CONVOLUTION] else None
-        self._fresh = True
+            floor = 0 if line[k.RELU] else -np.inf
+            below = np.maximum(z0, floor, out=background) if line[k.CONVOLUTION] else None
+        self.fresh = True
 
     def _make_room(self, samples, active):
         """Lay out memory for so many states with so many active positions together."""
-        samples, active = room = tuple(
-            max(had, 1 << need.bit_length())  # twice as much at most, so that it grows seldom
-            for had, need in zip(self._room, (samples, active), strict=True)
-        )
+        needs = zip(self._room, (samples, active), strict=True)  # twice as much: it grows seldom
+        samples, active = room = tuple(max(had, 1 << need.bit_length()) for had, need in needs)
         table = self.table.copy()
         numbers = places = 0
         for line in table[1:]:
@@ -182,29 +172,26 @@ class Engine:
                 rows = min(pairs, samples * math.prod(sides - rim))
             groups = (samples // k.SAMPLES + 2) * taps + 1
             turned = line[k.OUTPUTS] * k.whole_vectors(line[k.CHANNELS])
-            for column, size in (
-                (k.D, rows * row), (k.G, rows * row), (k.S, block), (k.Z0, row), (k.B, row),
-                (k.DB, row), (k.TOTAL, row), (k.GATED, row), (k.TURNED, turned),
-            ):  # fmt: skip
-                line[column] = numbers
-                numbers += k.whole_vectors(int(size))
-            for column, size in (
-                (k.FIRST, samples), (k.LAST, samples), (k.POSITIONS, rows),
-                (k.MARKS, math.prod(sides + rim)), (k.CORNERS, 2 * math.prod(sides)),
-                (k.SOURCES, pairs), (k.TARGETS, pairs), (k.BEGIN, groups), (k.END, groups),
-                (k.STEPS, 2 * k.BLOCK),
-            ):  # fmt: skip
-                line[column] = places
-                places += k.whole_vectors(int(size))
+            sizes = [rows * row, rows * row, block, row, row, row, row, row, turned]
+            line[k.D : k.FIRST], numbers = _side_by_side(numbers, sizes)
+            sizes = [samples, samples, rows, math.prod(sides + rim), math.prod(sides)]
+            sizes += [pairs, pairs, groups, groups, 2 * k.BLOCK]
+            line[k.FIRST : k.ROWS], places = _side_by_side(places, sizes)
             active = int(rows)
         if max(numbers, places) > np.iinfo(np.int32).max:
             raise MemoryError(f"{samples} states at once are too many; expected a smaller batch")
         self.numbers, self.places = k.aligned(numbers), k.aligned(places, np.int32)
         self.table, self._room = table, room
-        self._fresh = False  # whether the backgrounds are those of the weights
+        self.fresh = False
         for line in table[1:]:
             steps = self.places[line[k.STEPS] :][: 2 * k.BLOCK].reshape(2, k.BLOCK)
             steps[...] = np.outer([1, line[k.ROW]], np.arange(k.BLOCK))
             if not line[k.CONVOLUTION]:  # one row for each state, at position 0
                 self.places[line[k.FIRST] :][:samples] = np.arange(samples)
                 self.places[line[k.LAST] :][:samples] = np.arange(1, samples + 1)
+
+
+def _side_by_side(begin, sizes):
+    """Where blocks of these sizes begin, one after the other from `begin`; and where they end."""
+    *begins, end = begin + np.cumsum([0, *map(k.whole_vectors, sizes)])
+    return begins, end

@@ -6,8 +6,6 @@ import numpy as np
 
 from minidqn.checks import generator, number, numeric, whole
 
-__all__ = ["GradientCheck", "check_gradients"]
-
 
 class GradientCheck(NamedTuple):
     """What ``check_gradients`` found for one array, or for one layer.
@@ -96,34 +94,30 @@ def check_gradients(model, states, rng=None, samples=20, step=1e-5):
     rng = generator(rng)
     samples = None if samples is None else whole("samples", samples)
     step = number("step", step, "(0, inf)")
-    compiled, narrow, model = model, model.astype(np.float32), model.astype(np.float64)
+    exact = model.astype(np.float64)
     with np.errstate(over="ignore"):  # what overflows is refused in the next line
         states = numeric("states", states).astype(np.float32).astype(np.float64)
-    cotangent = rng.standard_normal(model.forward(states).shape)
+    outputs = exact.forward(states)
     if not len(states):
         raise ValueError("states has shape (0, ...); expected at least one sample")
+    cotangent = rng.standard_normal(outputs.shape)
 
     def scalar():
-        return float(np.sum(model.forward(states) * cotangent))
+        return float(np.sum(exact.forward(states) * cotangent))
 
-    noise = 3e-9 * (1 + np.abs(model.forward(states) * cotangent).sum())  # by far, of slopes
-    states_gradient = model.backward(cotangent)
-    gradients = {name: g.copy() for name, g in model.named_gradients().items()}
-    in_float32, outputs = _float32_checks(model, narrow, states, cotangent)
-    choose = rng, samples, step, noise
-    report = {"states": _check_array(scalar, states, states_gradient, *choose)}
-    for name, weight in model._weights.items():
-        report[name] = _check_array(scalar, weight, gradients[name], *choose)
-    report |= in_float32
-    if compiled.engine == "compiled":
-        report |= _engine_checks(compiled, states, cotangent, outputs, gradients)
-    return report
+    noise = 3e-9 * (1 + np.abs(outputs * cotangent).sum())  # by far, of slopes
+    gradients = {"states": exact.backward(cotangent), **exact.named_gradients()}
+    by_layer = _check_layers(model, exact, states, cotangent)
+    report = {}
+    for name, array in {"states": states, **exact._weights}.items():
+        report[name] = _check_array(scalar, array, gradients[name], rng, samples, step, noise)
+    return report | by_layer
 
 
 def _check_array(scalar, array, gradient, rng, samples, step, noise):
     """Compare `gradient` with differences of `scalar()` as numbers of `array` move."""
     count = array.size if samples is None else min(samples, array.size)
-    pairs, kinks = [], 0
+    pairs = []
     for place in rng.choice(array.size, count, replace=False):
         index = np.unravel_index(place, array.shape)
         here, kept, found = scalar(), array[index], []
@@ -135,56 +129,45 @@ def _check_array(scalar, array, gradient, rng, samples, step, noise):
             found.append((abs(right - left), (left + right) / 2))
         array[index] = kept
         (bend, wide), (less, narrow) = found
-        if less > noise and abs(less - bend / 8) > bend / 80 + noise:  # False for NaN
-            kinks += 1
-        else:
+        kink = less > noise and abs(less - bend / 8) > bend / 80 + noise  # False for NaN
+        if not kink:
             pairs.append((gradient[index], narrow if bend > noise else wide))
-    return _compared([np.reshape(pairs, (-1, 2)).T], kinks)
+    return _compared([np.reshape(pairs, (-1, 2)).T], 1e-5, kinks=count - len(pairs))
 
 
-def _compared(pairs, kinks=0, limit=1e-5):
+def _compared(pairs, limit, kinks=0):
     """The greatest relative difference of some pairs of arrays."""
-    errors, checked = [], 0
-    for one, other in pairs:
-        one, other = np.asarray(one, np.float64), np.asarray(other, np.float64)
-        checked += one.size
-        if one.size:
-            scale = np.abs([one, other]).max()
-            errors.append(0.0 if scale == 0 else np.abs(one - other).max() / scale)
-    return GradientCheck(float(np.max(errors)) if errors else np.nan, checked, kinks, limit)
+    pairs = [np.array(pair, np.float64) for pair in pairs if np.size(pair[0])]
+    errors = [np.abs(one - other).max() / (np.abs([one, other]).max() or 1) for one, other in pairs]
+    checked = sum(len(one.ravel()) for one, _ in pairs)
+    return GradientCheck(float(np.max(errors)) if pairs else np.nan, checked, kinks, limit)
 
 
-def _float32_checks(model, narrow, states, cotangent):
-    """Each layer in float32 on what the float64 network gives it; and that one's outputs."""
-    inputs, g, report = [np.moveaxis(states, 1, -1)], cotangent, {}
-    for layer in model.layers:
-        inputs.append(layer.forward(inputs[-1]))
-    for layer, other, x in reversed(list(zip(model.layers, narrow.layers, inputs, strict=False))):
-        exact = _work(layer, x, g)
-        rounded = _work(other, x.astype(np.float32), g.astype(np.float32))
-        pairs = zip(rounded, exact, strict=True)
-        report[f"{layer.name} in float32"] = _compared(pairs, limit=1e-4)
-        g = exact[1]
-    outputs = {layer.name: y for layer, y in zip(model.layers, inputs[1:], strict=True)}
-    return dict(reversed(report.items())), outputs
+def _check_layers(model, exact, states, cotangent):
+    """Each layer in float32 on what the float64 network gives it; the engine on all of them."""
+    g, works, report = cotangent, {}, {}
+    inputs = [np.moveaxis(states, 1, -1), *exact.layer_outputs(states).values()][:-1]
+    layers = zip(exact.layers, model.astype(np.float32).layers, inputs, strict=True)
+    for layer, narrow, x in reversed(list(layers)):
+        works[layer.name] = work = _work(layer, x, g)
+        rounded = _work(narrow, x.astype(np.float32), g.astype(np.float32))
+        pairs = zip(rounded, work, strict=True)
+        report = {f"{layer.name} in float32": _compared(pairs, 1e-4), **report}
+        g = work[0]
+    if model.engine == "compiled":
+        with model._alone():
+            model._engine.forward(states, len(states))
+            outputs = model._engine.layer_outputs()
+            model._engine.backward(cotangent)
+        found = model.named_gradients()
+        for name, y in outputs.items():
+            ours = y, found[f"{name}/kernel"], found[f"{name}/bias"]
+            pairs = zip(ours, works[name][1:], strict=True)
+            report[f"{name} in the engine"] = _compared(pairs, 1e-4)
+    return report
 
 
 def _work(layer, x, g):
-    """A layer's output, the gradient by its input, and those by its weights."""
+    """The gradient by a layer's input, its output, and the gradients by its weights."""
     y, back = layer.forward(x), layer.backward(g)
-    return [y, back, *(getattr(layer, f"{name}_gradient") for name in layer.weight_shapes)]
-
-
-def _engine_checks(compiled, states, cotangent, outputs, gradients):
-    """The engine's outputs and gradients, layer by layer, against the float64 network's."""
-    engine = compiled._engine
-    with compiled._alone():
-        engine.forward(states, len(states))
-        ours = engine.layer_outputs()
-        engine.backward(cotangent)
-    report, found = {}, compiled.named_gradients()
-    for layer, y in ours.items():
-        pairs = [(y, outputs[layer])]
-        pairs += [(found[n], g) for n, g in gradients.items() if n.startswith(f"{layer}/")]
-        report[f"{layer} in the engine"] = _compared(pairs, limit=1e-4)
-    return report
+    return back, y, *(getattr(layer, f"{name}_gradient") for name in layer.weight_shapes)

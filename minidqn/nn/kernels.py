@@ -54,8 +54,6 @@ from numba.extending import intrinsic, models, register_jitable, register_model
 
 from minidqn.nn.cache import compiled
 
-__all__ = ["LANES", "SAMPLES", "TILE", "aligned", "backward", "forward", "scan", "whole_vectors"]
-
 LANES = 16
 """Float32 numbers in a vector. LLVM cuts it in two or four where registers are shorter."""
 
@@ -71,7 +69,7 @@ SAMPLES = 16
 COLUMNS = (
     CONVOLUTION, RELU, HEIGHT, WIDTH, CHANNELS, KERNEL_HEIGHT, KERNEL_WIDTH, GROUPS, OUTPUTS, ROW,
     KERNEL, BIAS, D, G, S, Z0, B, DB, TOTAL, GATED, TURNED,
-    FIRST, LAST, POSITIONS, MARKS, CORNERS, SOURCES, TARGETS, BEGIN, END, STEPS, ROWS, CHUNKS,
+    FIRST, LAST, POSITIONS, MARKS, FRAMED, SOURCES, TARGETS, BEGIN, END, STEPS, ROWS, CHUNKS,
 ) = range(33)  # fmt: skip
 """Columns of the table of layers, whose line 0 is the input.
 
@@ -133,11 +131,7 @@ class _TileModel(models.PrimitiveModel):
 
 def instruction(plain):
     """Decorate the spelling of an instruction whose meaning is the function `plain`."""
-
-    def decorate(spelling):
-        return plain if config.DISABLE_JIT else intrinsic(prefer_literal=True)(spelling)
-
-    return decorate
+    return (lambda _: plain) if config.DISABLE_JIT else intrinsic(prefer_literal=True)
 
 
 def _address(context, builder, kind, array, index):
@@ -276,9 +270,7 @@ def turn(w, channels, row, turned, outputs, stride):
 
 
 @inner
-def pair_taps(
-    layer, below, learned, first, last, positions, first_out, last_out, positions_out, places
-):
+def pair_taps(layer, below, learned, rows_in, rows_out, places):
     """Find a convolution's active outputs, and the pairs of each chunk of images and each tap.
 
     A chunk holds images that are learned from, or others, not both. Each tap of a chunk has
@@ -286,14 +278,16 @@ def pair_taps(
     each output position: its row, once this image has one. A rim around the positions, where
     no output is, catches the taps that lead outside.
     """
+    first, last, positions = rows_in
+    first_out, last_out, positions_out = rows_out
     height_in, width_in, groups = layer[HEIGHT], layer[WIDTH], layer[GROUPS]
     row_in, row, d_in, d = below[ROW], layer[ROW], below[D], layer[D]
     rim_rows, rim = layer[KERNEL_HEIGHT] - 1, layer[KERNEL_WIDTH] - 1
-    width, line = width_in - rim, width_in + rim
+    line = width_in + rim
+    corner = rim_rows * line + rim  # the mark of output position 0
     sources, targets = places[layer[SOURCES] :], places[layer[TARGETS] :]
     marks = part(places, layer[MARKS], (height_in + rim_rows) * line)
-    corners = part(places, layer[CORNERS], height_in * width_in)
-    framed = part(places, layer[CORNERS] + height_in * width_in, height_in * width_in)
+    framed = part(places, layer[FRAMED], height_in * width_in)
     for p in range(len(marks)):
         marks[p] = OUTSIDE
     for i in range(rim_rows, height_in):
@@ -301,11 +295,8 @@ def pair_taps(
             marks[p] = -1
     rows = pairs = chunk = a = 0
     while a < len(first):
-        b = learned if a < learned else len(first)
-        b = a + SAMPLES if b > a + SAMPLES else b
-        inputs = 0
-        for s in range(a, b):
-            inputs += last[s] - first[s]
+        b = min(a + SAMPLES, learned if a < learned else len(first))
+        inputs = last[a:b].sum() - first[a:b].sum()
         begins = part(places, layer[BEGIN] + chunk * groups, groups)
         ends = part(places, layer[END] + chunk * groups, groups)
         for m in range(groups):
@@ -314,23 +305,20 @@ def pair_taps(
             start, count = rows, last[s] - first[s]
             first_out[s] = rows
             for q in range(count):
-                i = positions[first[s] + q] // width_in
-                j = positions[first[s] + q] - i * width_in
-                corners[q] = i * width + j
-                framed[q] = (i + rim_rows) * line + j + rim
+                p = positions[first[s] + q]
+                framed[q] = corner + p + p // width_in * rim
             for m in range(groups):
                 u = m // (rim + 1)
                 v = m - u * (rim + 1)
                 # Unsigned places need no look whether they are negative.
                 e, source = np.uint32(ends[m]), d_in + first[s] * row_in
-                step, step_framed = u * width + v, u * line + v
                 for q in range(count):
-                    p = np.uint32(framed[q] - step_framed)
+                    p = np.uint32(framed[q] - u * line - v)
                     r = marks[p]
                     if r < start:
                         r = rows
                         marks[p] = r
-                        positions_out[r] = corners[q] - step
+                        positions_out[r] = p - corner - (p - corner) // line * 2 * rim
                         rows += 1
                     # A pair is written in any case, and counts if its output is one.
                     sources[e], targets[e] = source, d + (r if r < rows else rows) * row
@@ -345,34 +333,31 @@ def pair_taps(
 
 
 @inner
-def pair_positions(layer, below, learned, first, last, positions, places):
+def pair_positions(layer, below, learned, rows_in, places):
     """Sort the input rows of a dense layer by position: a pair of each with its image's row.
 
-    BEGIN has one number more than there are positions; END says where the pairs end that
-    are learned from, which come first.
+    BEGIN has two numbers more than there are positions, the first of them where all pairs end;
+    END says where the pairs end that are learned from, which come first.
     """
+    first, last, positions = rows_in
     groups, row, row_in, d, d_in = layer[GROUPS], layer[ROW], below[ROW], layer[D], below[D]
     sources, targets = places[layer[SOURCES] :], places[layer[TARGETS] :]
-    begins, ends = part(places, layer[BEGIN], groups + 1), part(places, layer[END], groups)
-    for m in range(groups + 1):
-        begins[m] = 0
+    begins, ends = part(places, layer[BEGIN], groups + 2), part(places, layer[END], groups)
+    begins[:] = 0
     for s in range(len(first)):
         for q in range(first[s], last[s]):
-            begins[positions[q] + 1] += 1
-    for m in range(groups):
-        ends[m] = begins[m]
-        begins[m + 1] += begins[m]
+            begins[positions[q] + 2] += 1
+    for m in range(groups):  # while pairs are written, begins[m + 1] is where m's next one goes
+        ends[m] = begins[m + 1]
+        begins[m + 2] += begins[m + 1]
     for s in range(len(first)):
         for q in range(first[s], last[s]):
             m = positions[q]
-            e = begins[m]
+            e = begins[m + 1]
             sources[e], targets[e] = d_in + q * row_in, d + s * row
-            begins[m] = e + 1
+            begins[m + 1] = e + 1
             if s < learned:
                 ends[m] = e + 1
-    for m in range(groups, 0, -1):
-        begins[m] = begins[m - 1]
-    begins[0] = 0
     layer[ROWS], layer[CHUNKS] = len(first), 1
 
 
@@ -394,22 +379,13 @@ def gate(layer, rows, numbers):
     row, relu, shift = layer[ROW], layer[RELU], layer[G] - layer[D]
     background = part(numbers, layer[B], row)
     total, gated = part(numbers, layer[TOTAL], row), part(numbers, layer[GATED], row)
-    for k in range(row):
-        total[k] = gated[k] = 0
+    total[:] = gated[:] = 0
     for r in range(layer[D], layer[D] + rows * row, row):
         d, g = part(numbers, r, row), part(numbers, r + shift, row)
         for k in range(row):
             total[k] += g[k]
             g[k] = g[k] if d[k] > -background[k] or not relu else np.float32(0)
             gated[k] += g[k]
-
-
-@inner
-def clear(numbers, begin, end):
-    """Zeros from `begin` to before `end`."""
-    zeroed = numbers[begin:end]
-    for i in range(len(zeroed)):
-        zeroed[i] = 0
 
 
 @compiled
@@ -431,36 +407,29 @@ def forward(layers, parameters, numbers, places, first, last, positions, values,
     y : ndarray [shape=(N, units)], float32
         Where the last layer's outputs go.
     """
-    x = values
+    x, rows_in = values, (first, last, positions)
     for n in range(1, len(layers)):
         below, layer = layers[n - 1], layers[n]
         row, groups, channels = layer[ROW], layer[GROUPS], layer[CHANNELS]
-        first_out = part(places, layer[FIRST], len(first))
-        last_out = part(places, layer[LAST], len(first))
-        positions_out = places[layer[POSITIONS] :]
+        firsts, lasts = part(places, layer[FIRST], len(y)), part(places, layer[LAST], len(y))
+        rows_out = firsts, lasts, places[layer[POSITIONS] :]
         if layer[CONVOLUTION]:
-            pair_taps(
-                layer, below, learned, first, last, positions,
-                first_out, last_out, positions_out, places,
-            )  # fmt: skip
+            pair_taps(layer, below, learned, rows_in, rows_out, places)
         else:
-            pair_positions(layer, below, learned, first, last, positions, places)
-        clear(numbers, layer[D], layer[D] + layer[ROWS] * row)
+            pair_positions(layer, below, learned, rows_in, places)
+        numbers[layer[D] : layer[D] + layer[ROWS] * row] = 0
         sources, targets = places[layer[SOURCES] :], places[layer[TARGETS] :]
         begins = places[layer[BEGIN] :]
         ends = places[layer[END] :] if layer[CONVOLUTION] else begins[1:]
         for group in range(layer[CHUNKS] * groups):
             matrix = layer[KERNEL] + group % groups * channels * row
-            multiply(
-                np.intp(begins[group]), np.intp(ends[group]), sources, targets,
-                x, 0, channels, parameters, matrix, row, numbers, 0,
-            )  # fmt: skip
+            a, b = np.intp(begins[group]), np.intp(ends[group])
+            multiply(a, b, sources, targets, x, 0, channels, parameters, matrix, row, numbers, 0)
         activate(layer, numbers)
-        x, first, last, positions = numbers, first_out, last_out, positions_out
+        x, rows_in = numbers, rows_out
     layer = layers[len(layers) - 1]
     for s in range(len(y)):
-        for k in range(layer[OUTPUTS]):
-            y[s, k] = numbers[layer[D] + s * layer[ROW] + k]
+        y[s] = part(numbers, layer[D] + s * layer[ROW], layer[OUTPUTS])
 
 
 @compiled
@@ -478,26 +447,25 @@ def backward(layers, parameters, gradients, numbers, places, values, gradient):
     """
     learned, layer = len(gradient), layers[len(layers) - 1]
     for s in range(learned):
-        for k in range(layer[OUTPUTS]):
-            numbers[layer[G] + s * layer[ROW] + k] = gradient[s, k]
+        part(numbers, layer[G] + s * layer[ROW], layer[OUTPUTS])[:] = gradient[s]
     for n in range(len(layers) - 1, 0, -1):
         below, layer = layers[n - 1], layers[n]
         row, groups, channels = layer[ROW], layer[GROUPS], layer[CHANNELS]
         size, shift = channels * row, layer[G] - layer[D]
         gate(layer, places[layer[LAST] + learned - 1], numbers)
         dz0, z0 = part(numbers, layer[GATED], row), part(numbers, layer[Z0], row)
-        bias = part(gradients, layer[BIAS], row)
         for k in range(row):
             if layer[CONVOLUTION] and not (layer[RELU] and z0[k] <= 0):
                 dz0[k] += numbers[layer[DB] + k] - numbers[layer[TOTAL] + k]
-            bias[k] = dz0[k]
+        part(gradients, layer[BIAS], row)[:] = dz0
         for c in range(channels if below[CONVOLUTION] else 0):
             total, kernel_sum = np.float32(0), part(numbers, layer[S] + c * row, row)
             for k in range(row):
                 total += kernel_sum[k] * dz0[k]
             numbers[below[DB] + c] = total
         if n > 1:
-            clear(numbers, below[G], below[G] + places[below[LAST] + learned - 1] * below[ROW])
+            rows_in = places[below[LAST] + learned - 1]
+            numbers[below[G] : below[G] + rows_in * below[ROW]] = 0
         x = numbers if n > 1 else values
         sources, targets = places[layer[SOURCES] :], places[layer[TARGETS] :]
         begins, ends = places[layer[BEGIN] :], places[layer[END] :]

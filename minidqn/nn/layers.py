@@ -18,8 +18,6 @@ import numpy as np
 from minidqn.checks import whole
 from minidqn.nn.convolution import convolve, input_gradient, kernel_gradient
 
-__all__ = ["Conv2D", "Dense", "Flatten", "Layer"]
-
 
 class Layer:
     """What every layer has. One of your own defines ``forward`` and ``backward``.
@@ -57,11 +55,9 @@ class Layer:
 
     def __init__(self, input_shape=None):
         if input_shape is not None:
-            if np.ndim(input_shape) != 1:
+            if np.shape(input_shape) not in ((1,), (3,)):
                 raise ValueError(f"input_shape is {input_shape!r}; expected (C, H, W) or (D,)")
             input_shape = tuple(whole("input_shape", length) for length in input_shape)
-            if len(input_shape) not in (1, 3):
-                raise ValueError(f"input_shape is {input_shape}; expected (C, H, W) or (D,)")
         self.input_shape = input_shape
 
     def build(self, shape):
@@ -200,8 +196,7 @@ class Conv2D(_WeightedLayer):
         height, width, channels = shape
         kh, kw = self.kernel_size
         if height < kh or width < kw:
-            wanted = f"at least its kernel_size, {kh} x {kw}"
-            raise ValueError(f"Conv2D got images of {height} x {width} pixels; expected {wanted}")
+            raise ValueError(f"Conv2D got {height} x {width} pixels; expected {kh} x {kw} or more")
         self.output_shape = (height - kh + 1, width - kw + 1, self.filters)
         self.weight_shapes = {"kernel": (kh, kw, channels, self.filters), "bias": (self.filters,)}
 
@@ -243,8 +238,9 @@ class Dense(_WeightedLayer):
 
     def build(self, shape):
         if len(shape) != 1:
-            wanted = "flat vectors (D,): add Flatten() first"
-            raise ValueError(f"Dense got input of shape {shape}; expected {wanted}")
+            raise ValueError(
+                f"Dense got input of shape {shape}; expected (D,): add Flatten() first"
+            )
         self.output_shape = (self.units,)
         self.weight_shapes = {"kernel": (shape[0], self.units), "bias": (self.units,)}
 

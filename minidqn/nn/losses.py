@@ -2,8 +2,6 @@
 
 import numpy as np
 
-__all__ = ["MeanSquaredError", "get"]
-
 
 class MeanSquaredError:
     """The mean of the squared errors, over the outputs and then over the batch.

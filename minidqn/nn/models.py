@@ -1,5 +1,6 @@
 """A network: layers in a row, all their weights in one array, and how they learn."""
 
+import collections
 import copy
 import math
 import os
@@ -14,8 +15,6 @@ from minidqn.nn.engine import Engine, why_not
 from minidqn.nn.kernels import aligned, whole_vectors
 from minidqn.nn.layers import Layer
 from minidqn.nn.pixels import Pixels
-
-__all__ = ["ENGINES", "Sequential"]
 
 ENGINES = ("auto", "compiled", "numpy")
 """What ``Sequential.compile`` takes as its engine."""
@@ -42,6 +41,11 @@ class Sequential:
         The layers, in order.
     engine : str
         "compiled" if the kernels compute, "numpy" if the layers do; ``compile`` chooses.
+    input_shape : tuple of int
+        Shape of one state as it comes in, without N.
+    parameters, gradients : ndarray [shape=(P,)]
+        All weights end to end, each row of them filled up with zeros, and the gradient of
+        the last loss by each of them; read-only.
 
     References
     ----------
@@ -61,44 +65,20 @@ class Sequential:
 
     def __init__(self, layers=(), rng=None):
         self._rng = generator(rng)
-        self._lock, self._process = threading.RLock(), os.getpid()
-        self.layers = []
-        self.input_shape = None  # of one state, as it comes in
+        self._locks = collections.defaultdict(threading.RLock)  # for each process that is forked
         self._samples = None  # how many the last forward was for
-        self._uncompile()
-        self._bind([])
+        self._bind([], [])
         for layer in layers:
             self.add(layer)
-
-    def _uncompile(self):
-        """Forget what ``compile`` has chosen."""
-        self.optimizer = self.loss = self._engine = None
-        self._finite = True  # False if the last update may have gone wrong
-
-    @property
-    def engine(self):
-        return "numpy" if self._engine is None else "compiled"
 
     @property
     def output_shape(self):
         """Shape of one sample's output, without N."""
         return self._built().layers[-1].output_shape
 
-    @property
-    def parameters(self):
-        """All weights end to end, each row of them filled up with zeros; read-only."""
-        return _read_only(self._parameters)
-
-    @property
-    def gradients(self):
-        """The gradient of the last loss by each of the parameters; read-only."""
-        return _read_only(self._gradients)
-
     def _alone(self):
         """The lock. A forked child has a new one: the thread that held the old is not in it."""
-        if self._process != os.getpid():
-            self._lock, self._process = threading.RLock(), os.getpid()
-        return self._lock
+        return self._locks[os.getpid()]
 
     def add(self, layer):
         """Put a layer at the end, and draw its weights.
@@ -122,56 +102,64 @@ class Sequential:
             raise TypeError(f"layer is {layer!r}; expected a Layer, such as Conv2D or Dense")
         if layer.name is not None:
             raise ValueError(f"layer {layer.name!r} is part of a network already; make a new one")
+        shape = layer.input_shape
         if self.layers:
-            shape = self.layers[-1].output_shape
-            if layer.input_shape not in (None, before := (shape[-1], *shape[:-1])):
-                wanted = f"{before}, the output of the layer before"
-                raise ValueError(f"input_shape is {layer.input_shape}; expected {wanted}")
-        elif layer.input_shape is None:
+            *sides, channels = self.layers[-1].output_shape
+            if shape not in (None, before := (channels, *sides)):
+                raise ValueError(f"input_shape is {shape}; expected {before}, the last output's")
+            shape = before
+        elif shape is None:
             raise ValueError("the first layer has no input_shape; expected (C, H, W) or (D,)")
-        else:
-            shape = _channels_last_shape(layer.input_shape)
-        layer.build(shape)
-        first = layer.initial_weights(self._rng)
-        if first.keys() - layer.weight_shapes.keys() or not all(layer.weight_shapes.values()):
+        layer.build(_channels_last(shape))
+        first, shapes = layer.initial_weights(self._rng), layer.weight_shapes
+        if first.keys() - shapes.keys() or not all(shapes.values()):
             wanted = f"a shape of one length or more for each of {sorted(first)}"
-            raise ValueError(f"weight_shapes is {layer.weight_shapes}; expected {wanted}")
+            raise ValueError(f"weight_shapes is {shapes}; expected {wanted}")
+        values = [np.broadcast_to(np.asarray(first.get(n, 0), float), shapes[n]) for n in shapes]
         kind = type(layer).__name__.lower()
         count = sum(type(other).__name__.lower() == kind for other in self.layers)
         layer.name = f"{kind}_{count}" if count else kind
-        self.layers.append(layer)
-        try:
-            self._bind([*self.get_weights(), *(first.get(n, 0) for n in layer.weight_shapes)])
-        except Exception:  # a learner's layer may raise anything; the network stays as it was
-            self.layers.pop().name = None
-            raise
-        self.input_shape = self.layers[0].input_shape
-        self._uncompile()
+        self._bind([*self.layers, layer], [*self.get_weights(), *values])
 
-    def _bind(self, weights, dtype=np.float32):
-        """Lay the weights end to end in a new array, and give the layers their views."""
-        shapes = {
-            f"{layer.name}/{name}": shape
-            for layer in self.layers
-            for name, shape in layer.weight_shapes.items()
-        }
-        starts, size = {}, 0
-        for name, shape in shapes.items():
-            starts[name] = size
-            size += math.prod(shape[:-1]) * whole_vectors(shape[-1])
+    def _bind(self, layers, weights, dtype=np.float32):
+        """Take these layers, with their weights laid end to end in a new array; not compiled."""
+        layout, size = {}, 0  # where each weight begins, and its shape
+        for layer in layers:
+            for name, shape in layer.weight_shapes.items():
+                layout[f"{layer.name}/{name}"] = size, shape
+                size += math.prod(shape[:-1]) * whole_vectors(shape[-1])
         self._parameters, self._gradients = aligned(size, dtype), aligned(size, dtype)
-        self._starts = starts
-        self._weights, self._weight_gradients = (
-            {name: _view(flat, starts[name], shape) for name, shape in shapes.items()}
-            for flat in (self._parameters, self._gradients)
-        )
+        self.layers, self._layout = layers, layout
+        self.input_shape = layers[0].input_shape if layers else None
+        self.parameters, self.gradients = self._parameters.view(), self._gradients.view()
+        self.parameters.flags.writeable = self.gradients.flags.writeable = False
+        self._weights, gradients = self._named(self._parameters), self._named(self._gradients)
+        read_only = self.named_weights()
         for weight, values in zip(self._weights.values(), weights, strict=True):
             weight[...] = values
-        for layer in self.layers:
+        for layer in layers:
             for name in layer.weight_shapes:
                 full = f"{layer.name}/{name}"
-                setattr(layer, name, _read_only(self._weights[full]))
-                setattr(layer, f"{name}_gradient", self._weight_gradients[full])
+                setattr(layer, name, read_only[full])
+                setattr(layer, f"{name}_gradient", gradients[full])
+        self._choose()
+
+    def _named(self, flat):
+        """Every weight's part of a flat array, without what fills up its rows."""
+        named = {}
+        for name, (start, (*lines, length)) in self._layout.items():
+            row = whole_vectors(length)
+            part = flat[start : start + math.prod(lines) * row]
+            named[name] = part.reshape(*lines, row)[..., :length]
+        return named
+
+    def _choose(self, optimizer=None, loss=None, compiled=False):
+        """Learn and compute like this from now on; by default, not at all before ``compile``."""
+        arrays = self._parameters, self._gradients, self._layout
+        self._engine = Engine(self.layers, self.input_shape, *arrays) if compiled else None
+        self.engine = "compiled" if compiled else "numpy"
+        self.optimizer, self.loss = optimizer, loss
+        self._finite = True  # False if the last update may have gone wrong
 
     def _built(self):
         """This network, if it has any layers."""
@@ -209,15 +197,7 @@ class Sequential:
         if engine == "compiled" and reason is not None:
             raise ValueError(f"engine is 'compiled', but {reason}; expected 'auto' or 'numpy'")
         optimizer.build(self._parameters)
-        self._uncompile()
-        self.optimizer, self.loss = optimizer, loss
-        if engine != "numpy" and reason is None:
-            self._start_engine()
-
-    def _start_engine(self):
-        """Have the kernels compute from now on."""
-        arrays = self._parameters, self._gradients
-        self._engine = Engine(self.layers, self.input_shape, *arrays, self._starts)
+        self._choose(optimizer, loss, engine != "numpy" and reason is None)
 
     def forward(self, states):
         """Output of the whole network, layer by layer; each keeps what ``backward`` needs.
@@ -271,26 +251,19 @@ class Sequential:
         TypeError
             If it does not hold numbers.
         """
-        gradient = numeric("gradient", gradient)
         wanted = (self._samples, *self.output_shape)
-        if gradient.shape != wanted:
-            raise ValueError(
-                f"gradient has shape {gradient.shape}; expected the output's, {wanted}"
-            )
+        g = _like("gradient", gradient, wanted, self._parameters.dtype).copy()
         with self._alone():
-            g = self._back(gradient.astype(self._parameters.dtype))
-            return np.moveaxis(g, -1, 1).copy()
+            return np.moveaxis(self._back(g), -1, 1).copy()
 
     def _back(self, g):
         """Back through all layers, last to first."""
-        first = _channels_last_shape(self.input_shape)
-        before = [first, *(layer.output_shape for layer in self.layers[:-1])]
+        before = [_channels_last(self.input_shape), *(x.output_shape for x in self.layers[:-1])]
         for layer in reversed(self.layers):
             g = layer.backward(g)
             _shaped(f"{layer.name} gave back", g, (self._samples, *before.pop()))
             for name in layer.weight_shapes:
-                written = self._weight_gradients[f"{layer.name}/{name}"]
-                if getattr(layer, f"{name}_gradient") is not written:
+                if not np.may_share_memory(getattr(layer, f"{name}_gradient"), self._gradients):
                     wanted = f"self.{name}_gradient[...] = ... in its backward"
                     raise TypeError(f"{layer.name} replaced {name}_gradient; expected {wanted}")
         return g
@@ -298,12 +271,11 @@ class Sequential:
     def _checked(self, states, for_layers=False):
         """States as the engine takes them; for the first layer a copy, channels last."""
         self._built()
-        if not isinstance(states, Pixels):
-            states = numeric("states", states)
-        if not states.shape or states.shape[1:] != self.input_shape:
+        states = states if isinstance(states, Pixels) else numeric("states", states)
+        if states.shape[1:] != self.input_shape:
             wanted = ", ".join(map(str, self.input_shape))
             raise ValueError(f"states has shape {states.shape}; expected (N, {wanted})")
-        if self._engine is not None and not for_layers:
+        if self._engine and not for_layers:
             return states
         with np.errstate(over="ignore"):  # what overflows is refused in the next line
             x = np.array(np.moveaxis(np.asarray(states), 1, -1), self._parameters.dtype, order="C")
@@ -312,7 +284,7 @@ class Sequential:
 
     def _outputs(self, x):
         """Outputs for checked states, in an array of their own."""
-        if self._engine is not None:
+        if self._engine:
             return self._engine.forward(x)
         return self._through(x).copy() if len(x) else np.zeros((0, *self.output_shape), x.dtype)
 
@@ -453,20 +425,20 @@ class Sequential:
         if len(x) == 0:
             raise ValueError("states has shape (0, ...); expected at least one sample")
         with self._alone():
-            if self._engine is None:  # the states last, since backward is for them
-                next_outputs, outputs = self._outputs(next_x), self._outputs(x)
-            else:
+            if self._engine:
                 both = self._engine.forward(Pixels.join(x, next_x), len(x))
                 outputs, next_outputs = both[: len(x)], both[len(x) :]
-            targets = _like(outputs, "targets", make_targets(outputs.copy(), next_outputs))
+            else:  # the states last, since backward is for them
+                next_outputs, outputs = self._outputs(next_x), self._outputs(x)
+            like = outputs.shape, outputs.dtype
+            targets = _like("targets", make_targets(outputs.copy(), next_outputs), *like)
             value = self.loss.value(outputs, targets)
-            gradient = _like(outputs, "the loss's gradient", self.loss.gradient(outputs, targets))
-            if self._engine is None:
-                self._back(gradient)
+            g = _like("the loss's gradient", self.loss.gradient(outputs, targets), *like)
+            if self._engine:
+                self._engine.backward(g)
+                self._engine.fresh = False  # also if the update is interrupted
             else:
-                self._engine.backward(gradient)
-            if self._engine is not None:  # also if the update is interrupted
-                self._engine.weights_changed()
+                self._back(g)
             self._finite = self.optimizer.update(self._parameters, self._gradients) is True
         return value
 
@@ -483,26 +455,20 @@ class Sequential:
         -------
         str or None
             Such as "the output of conv2d", "dense/kernel" or "the mean_square of
-            dense/kernel", from the first layer to the last; None if all numbers are
-            finite.
+            dense/kernel": outputs first, then weights, then what the optimizer remembers,
+            each from the first layer to the last; None if all numbers are finite.
         """
         if self._finite and math.isfinite(loss):
             return None
         with self._alone():
-            outputs, state = {}, self.named_state()
+            outputs = {}
             if not math.isfinite(loss):
-                outputs = {x.name: y for x in self.layers if (y := vars(x).get("y")) is not None}
-                outputs = self._engine.layer_outputs() if self._engine is not None else outputs
-            for layer in self.layers:
-                if not np.isfinite(outputs.get(layer.name, 0)).all():
-                    return f"the output of {layer.name}"
-                for name in (f"{layer.name}/{name}" for name in layer.weight_shapes):
-                    if not np.isfinite(self._weights[name]).all():
-                        return name
-                    for kind in getattr(self.optimizer, "state", {}):
-                        if not np.isfinite(state.get(f"{kind}/{name}", 0)).all():
-                            return f"the {kind} of {name}"
-        return None
+                kept = {layer.name: vars(layer).get("y", 0) for layer in self.layers}
+                outputs = self._engine.layer_outputs() if self._engine else kept
+            found = {f"the output of {name}": y for name, y in outputs.items()} | self._weights
+            for name, array in self.named_state().items():
+                found[f"the {name.replace('/', ' of ', 1)}"] = array
+            return next((name for name in found if not np.isfinite(found[name]).all()), None)
 
     def astype(self, dtype):
         """A copy of this network that computes in another dtype; not compiled.
@@ -528,19 +494,15 @@ class Sequential:
         if dtype not in (np.float32, np.float64):
             raise TypeError(f"dtype is {dtype}; expected float32 or float64")
         other = Sequential(rng=copy.deepcopy(self._rng))
-        other.layers = copy.deepcopy(self._built().layers)
-        other.input_shape = self.input_shape
-        other._bind(self.get_weights(), dtype)
+        other._bind(copy.deepcopy(self._built().layers), self.get_weights(), dtype)
         return other
 
     def __deepcopy__(self, memo):
         """A copy that shares nothing, compiled as this network is: a target network, say."""
-        other = self._built().astype(self._parameters.dtype)
+        other = self.astype(self._parameters.dtype)
         memo[id(self._parameters)] = other._parameters  # which the optimizer refers to
-        other.optimizer = copy.deepcopy(self.optimizer, memo)
-        other.loss = copy.deepcopy(self.loss, memo)
-        if self._engine is not None:
-            other._start_engine()
+        rules = copy.deepcopy((self.optimizer, self.loss), memo)
+        other._choose(*rules, compiled=self._engine is not None)
         return other
 
     def __reduce__(self):
@@ -578,7 +540,7 @@ class Sequential:
         dict of str to ndarray
             "conv2d/kernel", "conv2d/bias", "conv2d_1/kernel", ... in order.
         """
-        return {name: _read_only(weight) for name, weight in self._weights.items()}
+        return self._named(self.parameters)
 
     def named_gradients(self):
         """The last gradient by every weight, under the weight's name; read-only.
@@ -588,7 +550,7 @@ class Sequential:
         dict of str to ndarray
             As ``named_weights``; all 0 before the first ``backward``.
         """
-        return {name: _read_only(gradient) for name, gradient in self._weight_gradients.items()}
+        return self._named(self.gradients)
 
     def named_state(self):
         """What the optimizer remembers of every weight: the arrays themselves, to be filled.
@@ -601,11 +563,10 @@ class Sequential:
         """
         named = {}
         for kind, array in getattr(self.optimizer, "state", {}).items():
-            if array.size != self._parameters.size:
+            if array.size == self._parameters.size:
+                named |= {f"{kind}/{name}": part for name, part in self._named(array).items()}
+            else:
                 named[kind] = array
-                continue
-            for name, weight in self._weights.items():
-                named[f"{kind}/{name}"] = _view(array, self._starts[name], weight.shape)
         return named
 
     def get_weights(self):
@@ -641,17 +602,14 @@ class Sequential:
             raise ValueError(f"weights holds {len(weights)} arrays; expected {len(self._weights)}")
         arrays = []
         for (name, weight), array in zip(self._weights.items(), weights, strict=True):
-            array = numeric(name, array)
-            if array.shape != weight.shape:
-                raise ValueError(f"{name} has shape {array.shape}; expected {weight.shape}")
             with np.errstate(over="ignore"):  # what overflows is refused in the next line
-                arrays.append(array.astype(weight.dtype))
+                arrays.append(_like(name, array, weight.shape, weight.dtype).copy())
             finite(name, arrays[-1])
         with self._alone():
             for weight, array in zip(self._weights.values(), arrays, strict=True):
                 weight[...] = array
-            if self._engine is not None:
-                self._engine.weights_changed()
+            if self._engine:
+                self._engine.fresh = False
 
     def save_weights(self, path):
         """Write all weights to an .npz file, atomically.
@@ -691,12 +649,12 @@ class Sequential:
         self.set_weights(list(arrays.values()))
 
 
-def _like(outputs, name, array):
-    """An array of numbers in the shape and dtype of the outputs."""
+def _like(name, array, shape, dtype):
+    """An array of numbers, if it has this shape, in this dtype."""
     array = numeric(name, array)
-    if array.shape != outputs.shape:
-        raise ValueError(f"{name} has shape {array.shape}; expected {outputs.shape}")
-    return array.astype(outputs.dtype, copy=False)
+    if array.shape != shape:
+        raise ValueError(f"{name} has shape {array.shape}; expected {shape}")
+    return array.astype(dtype, copy=False)
 
 
 def _shaped(name, array, shape):
@@ -707,20 +665,6 @@ def _shaped(name, array, shape):
     return array
 
 
-def _view(flat, start, shape):
-    """The weight of this shape that begins at `start` of a flat array, without what fills it up."""
-    *lines, length = shape
-    row = whole_vectors(length)
-    return flat[start : start + math.prod(lines) * row].reshape(*lines, row)[..., :length]
-
-
-def _read_only(array):
-    """A view of an array that cannot be written to."""
-    view = array.view()
-    view.flags.writeable = False
-    return view
-
-
-def _channels_last_shape(shape):
+def _channels_last(shape):
     """(C, H, W) to (H, W, C); (D,) stays."""
     return (*shape[1:], shape[0])

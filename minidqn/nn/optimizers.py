@@ -12,11 +12,6 @@ from minidqn.checks import number
 from minidqn.nn.cache import compiled
 from minidqn.nn.kernels import aligned
 
-__all__ = ["SGD", "Optimizer", "RMSprop"]
-
-INFINITY = np.float32(np.inf)
-"""In float32, so that float32 numbers are compared without being widened."""
-
 
 class Optimizer:
     """What every rule has. One of your own defines ``update``.
@@ -41,7 +36,7 @@ class Optimizer:
 
     remembers = ()
 
-    def __init__(self, learning_rate):
+    def __init__(self, learning_rate=0.01):
         self.learning_rate = number("learning_rate", learning_rate, "(0, inf)")
         self.state = {}
         self._parameters = None
@@ -119,9 +114,6 @@ class SGD(Optimizer):
     https://keras.io/api/optimizers/sgd/ (without momentum)
     """
 
-    def __init__(self, learning_rate=0.01):
-        super().__init__(learning_rate)
-
     def update(self, parameters, gradients):
         return self._step(_sgd, parameters, gradients, self.learning_rate)
 
@@ -131,7 +123,7 @@ def _sgd(w, g, learning_rate):
     finite = True
     for p in range(len(w)):
         w[p] -= learning_rate * g[p]
-        finite &= abs(w[p]) < INFINITY
+        finite &= np.isfinite(w[p])
     return finite
 
 
@@ -185,5 +177,5 @@ def _rmsprop(w, g, v, learning_rate, rho, one_minus_rho, epsilon):
     for p in range(len(w)):
         v[p] = rho * v[p] + one_minus_rho * g[p] * g[p]
         w[p] -= learning_rate * g[p] / (np.sqrt(v[p]) + epsilon)
-        finite &= abs(v[p] + w[p]) < INFINITY  # one of the two that is not makes the sum so
+        finite &= np.isfinite(v[p] + w[p])  # one of the two that is not makes the sum so
     return finite

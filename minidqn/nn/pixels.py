@@ -8,8 +8,6 @@ import numpy as np
 
 from minidqn.nn.kernels import scan
 
-__all__ = ["Pixels"]
-
 
 class Pixels:
     """N images (C, H, W), or N vectors (D,), by what is not background.
@@ -55,9 +53,8 @@ class Pixels:
 
     def __init__(self, sample, first, last, positions, values, active=None, background=None):
         self.shape = (len(first), *sample)
-        self.first = np.ascontiguousarray(first, np.int32)  # kernels take one kind of array
-        self.last = np.ascontiguousarray(last, np.int32)
-        self.positions = np.ascontiguousarray(positions, np.int32)
+        rows = (np.ascontiguousarray(array, np.int32) for array in (first, last, positions))
+        self.first, self.last, self.positions = rows  # kernels take one kind of array
         self.values = np.ascontiguousarray(values, np.float32)
         self.active = int(np.add.reduce(last - first)) if active is None else active
         self.background = background
@@ -92,18 +89,18 @@ class Pixels:
         if not flat.flags.behaved:  # kernels are compiled for one kind of array
             flat = flat.copy()
         count, channels = images.shape[:2]
-        new = onto is None or onto.shape != images.shape or len(onto.values) < flat.size
-        if new:
+        room = onto
+        if onto is None or onto.shape != images.shape or len(onto.values) < flat.size:
             positions, values = np.empty(flat.size // channels, np.int32), np.empty_like(flat)
-            onto = cls(images.shape[1:], *np.empty((2, count), np.int32), positions, values, 0)
-        positions, values = onto.positions, onto.values
-        active = scan(flat, channels, onto.first, onto.last, positions, 1, values, channels)
-        if active < 0:
+            room = cls(images.shape[1:], *np.empty((2, count), np.int32), positions, values, 0)
+        rows = room.first, room.last, room.positions
+        room.active = scan(flat, channels, *rows, 1, room.values, channels)
+        if room.active < 0:
             raise ValueError("states holds NaN or infinity; expected finite numbers")
-        if new:
-            onto.positions, onto.values = positions[:active], values[: active * channels]
-        onto.active = active
-        return onto
+        if room is not onto:
+            room.positions = positions[: room.active]
+            room.values = values[: room.active * channels]
+        return room
 
     @classmethod
     def join(cls, one, other):
@@ -125,8 +122,8 @@ class Pixels:
         first, last = self.first[index], self.last[index]
         if first.ndim == 0:
             return np.asarray(self[[index]])[0]
-        rows = self.positions, self.values
-        return Pixels(self.shape[1:], first, last, *rows, None, self.background)
+        rows = first, last, self.positions, self.values
+        return Pixels(self.shape[1:], *rows, background=self.background)
 
     def __array__(self, dtype=None, copy=None):
         if copy is False:
@@ -135,9 +132,8 @@ class Pixels:
         counts = self.last - self.first
         rows = np.arange(self.active) + np.repeat(self.last - np.cumsum(counts), counts)
         images = np.zeros((count, int(np.prod(self.shape[2:], dtype=int)), channels), np.float32)
-        images[np.repeat(np.arange(count), counts), self.positions[rows]] = self.values.reshape(
-            -1, channels
-        )[rows]
+        values = self.values.reshape(-1, channels)[rows]
+        images[np.repeat(np.arange(count), counts), self.positions[rows]] = values
         if self.background is not None:
             images += self.background
         images = np.ascontiguousarray(images.transpose(0, 2, 1)).reshape(self.shape)
