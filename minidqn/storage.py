@@ -157,6 +157,8 @@ def _array(data):
     if fortran_order and len(shape) > 1:
         raise ValueError("an array is in Fortran order; expected C order")
     data = memoryview(data)[stream.tell() :]
+    if len(data) != math.prod(shape) * dtype.itemsize:
+        raise ValueError(f"an array has {len(data)} bytes; expected {dtype} of shape {shape}")
     return np.frombuffer(data, dtype, math.prod(shape)).reshape(shape).copy()
 
 
