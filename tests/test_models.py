@@ -115,6 +115,8 @@ def test_rules_are_the_loops(rule, dtype, rng):
         np.testing.assert_allclose(w, expected, atol=1e-5 if dtype == np.float32 else 1e-14)
         for each in fenced:
             each.assert_intact()
+    w[3] = np.inf
+    assert not rule.update(w, g)  # some number is not finite
 
 
 class Momentum:
