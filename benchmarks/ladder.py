@@ -97,7 +97,7 @@ def layer_jobs(fruit, every):
             expected = windows(outputs[below], kernel, layer.bias)
             require_close(outputs[layer.name], expected.reshape(outputs[layer.name].shape))
             # The kernel goes through a table of layers: here of this one and the one below.
-            table = engine.layers[number - 1 : number + 1]
+            table = engine.table[number - 1 : number + 1]
             first, last, positions = (
                 engine.places[table[0, column] :]
                 for column in (kernels.FIRST, kernels.LAST, kernels.POSITIONS)
@@ -105,6 +105,7 @@ def layer_jobs(fruit, every):
             given = (
                 table, engine.parameters, engine.numbers, engine.places,
                 first[:BATCH], last[:BATCH], positions, engine.numbers, BATCH,
+                np.empty((BATCH, table[-1, kernels.OUTPUTS]), np.float32),
             )  # fmt: skip
             jobs[name][rung] = lambda _, given=given: kernels.forward(*given)
     return jobs
