@@ -33,7 +33,7 @@ from minidqn.pictures import (
 )  # fmt: skip
 from minidqn.recipe import q_network
 from minidqn.runs import MetricsWriter, Record, Settings, read_metrics
-from tests.test_train import SMALL, run
+from tests.commands import SMALL, run
 
 SIZES = {
     "curve.png": (340, 1100, 4), "wins.png": (620, 760, 4), "values.png": (980, 1000, 4),
