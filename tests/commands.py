@@ -61,6 +61,6 @@ def names(folder, pattern="*"):
     return sorted(path.name for path in folder.glob(pattern))
 
 
-def contents(folder):
+def files(folder):
     """All files below a folder, with their bytes."""
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}

@@ -26,7 +26,7 @@ from minidqn.fruit import Fruit
 from minidqn.recipe import count_weights, q_network
 from minidqn.replay import Memory
 from minidqn.runs import Settings, State
-from tests.commands import RING, contents, names, process, refusal, started, trained
+from tests.commands import RING, files, names, process, refusal, started, trained
 
 posix = pytest.mark.skipif(os.name == "nt", reason="this system has no signals, pipes or limits")
 TO_60 = ["--epochs", 60, "--no-images"]
@@ -49,7 +49,7 @@ def measured(folder):
 def outcome(folder):
     """What must be the same: all weights' bytes, and the metrics but for the seconds."""
     weights = (folder / runs.WEIGHTS).read_bytes()
-    kept = {path.name: data for path, data in contents(folder / runs.MOMENTS).items()}
+    kept = {path.name: data for path, data in files(folder / runs.MOMENTS).items()}
     return weights, measured(folder), kept
 
 
@@ -233,9 +233,9 @@ def test_a_run_goes_on_after(event, uninterrupted, tmp_path, capsys):
 )
 def test_what_contradicts_the_checkpoint_is_refused(flags, words, tmp_path, capsys):
     assert trained(*RING, "--epochs", 4, "--out", tmp_path) == 0
-    before = contents(tmp_path)
+    before = files(tmp_path)
     assert words in refusal(capsys, command.main, "--resume", tmp_path, *flags)
-    assert contents(tmp_path) == before
+    assert files(tmp_path) == before
 
 
 def test_a_folder_without_a_checkpoint(tmp_path, capsys):
@@ -539,16 +539,17 @@ def test_a_save_is_on_the_disk_before_it_has_its_name(state, tmp_path, monkeypat
 def rewritten(path, change):
     """The checkpoint with changed contents and a checksum that fits them."""
     arrays = dict(np.load(path))
-    arrays.pop("checksum")
-    header = json.loads(arrays.pop("json").tobytes())
-    change(header, arrays)
+    parts = json.loads(arrays.pop("json").tobytes()) | arrays
+    del parts["checksum"]
+    change(parts)
+    arrays = {name: part for name, part in parts.items() if isinstance(part, np.ndarray)}
+    header = {name: part for name, part in parts.items() if name not in arrays}
     arrays["json"] = np.frombuffer(json.dumps(header).encode(), np.uint8)
     storage.write_arrays(path, arrays | {"checksum": runs._checksum(arrays)})
 
 
 def _set(*keys, value):
-    def change(header, arrays):
-        place = header
+    def change(place):
         for key in keys[:-1]:
             place = place[key]
         place[keys[-1]] = value
@@ -556,24 +557,12 @@ def _set(*keys, value):
     return change
 
 
-def _array(name, value):
-    def change(header, arrays):
-        arrays[name] = value(arrays[name])
-
-    return change
-
-
-def _put(name, index, value):
-    """Put a value into an array."""
-
-    def change(header, arrays):
-        arrays[name][index] = value
-
-    return change
+def _array(name, change):
+    return lambda parts: parts.update({name: change(parts[name])})
 
 
 def _experience(index, value):
-    return _put("memory/experiences", index, value)
+    return _set("memory/experiences", index, value=value)
 
 
 def _rows(index, value):
@@ -584,29 +573,29 @@ def _rows(index, value):
 NAN = np.float32(np.nan).view(np.int32)
 
 
-def _no_experiences(header, arrays):
-    arrays["memory/experiences"] = arrays["memory/experiences"][:0]
-    arrays["memory/pixels"] = arrays["memory/pixels"][:1]
+def _no_experiences(parts):
+    parts["memory/experiences"] = parts["memory/experiences"][:0]
+    parts["memory/pixels"] = parts["memory/pixels"][:1]
 
 
 FORGERIES = {
     "another format": _set("format", value=1),
-    "no format": lambda header, arrays: header.pop("format"),
-    "a list": lambda header, arrays: header.update(settings=[1]),
+    "no format": lambda parts: parts.pop("format"),
+    "a list": _set("settings", value=[1]),
     "a huge grid": _set("settings", "grid_size", value=100_000),
     "a grid beyond all": _set("settings", "grid_size", value=10**30),
     "a huge capacity": _set("settings", "capacity", value=10**18),
     "more than the capacity": _set("settings", "capacity", value=10),
     "another game": _set("game", "actions", value=[1, 2]),
-    "no game": lambda header, arrays: header.pop("game"),
+    "no game": lambda parts: parts.pop("game"),
     "another engine": _set("engine", value="gpu"),
     "a generator's state too large": _set("generators", "game", "state", "state", value=2**128),
     "a generator's state no number": _set("generators", "game", "state", "inc", value=None),
     "half a word too large": _set("generators", "game", "uinteger", value=2**40),
     "another generator": _set("generators", "replay", "bit_generator", value="MT19937"),
-    "no generators": lambda header, arrays: header.pop("generators"),
-    "a weight that is NaN": _put("weights/dense/bias", 0, np.nan),
-    "a mean square that is infinite": _put("optimizer/mean_square/dense/bias", 5, np.inf),
+    "no generators": lambda parts: parts.pop("generators"),
+    "a weight that is NaN": _set("weights/dense/bias", 0, value=np.nan),
+    "a mean square that is infinite": _set("optimizer/mean_square/dense/bias", 5, value=np.inf),
     "an action that is none": _experience((0, 3), 7),
     "an action beyond int32": _experience((0, 3), 2**32 + 1),
     "a reward that is NaN": _experience((0, 4), NAN),
@@ -619,15 +608,15 @@ FORGERIES = {
     "rows beyond int64": _rows(3, (2**63 - 1, -(2**63), 24)),
     "pixels of no frame": _no_experiences,
     "a position twice": _array("memory/pixels", lambda old: old[[0, 0, *range(2, 80)]]),
-    "a position below 0": _put("memory/pixels", (0, 0), -1),
-    "a position outside": _put("memory/pixels", (3, 0), 25),
-    "a value that is NaN": _put("memory/pixels", (0, 1), NAN),
-    "an epoch twice": _put("records", (1, 0), 1),
-    "a loss that is NaN": _put("records", (1, 3), np.nan),
+    "a position below 0": _set("memory/pixels", (0, 0), value=-1),
+    "a position outside": _set("memory/pixels", (3, 0), value=25),
+    "a value that is NaN": _set("memory/pixels", (0, 1), value=NAN),
+    "an epoch twice": _set("records", (1, 0), value=1),
+    "a loss that is NaN": _set("records", (1, 3), value=np.nan),
     "a wrong shape": _array("weights/dense/bias", lambda array: array[:-1]),
     "a wrong type": _array("weights/dense/bias", lambda array: array.astype(float)),
-    "one array less": lambda header, arrays: arrays.pop("records"),
-    "one array more": lambda header, arrays: arrays.update({"../../x": np.zeros(3)}),
+    "one array less": lambda parts: parts.pop("records"),
+    "one array more": _set("../../x", value=np.zeros(3)),
 }
 
 
@@ -776,50 +765,51 @@ JSON = st.recursive(
 )
 
 
+def forged(data, array):
+    """An array with one byte changed, of another type, or shorter."""
+    kind = data.draw(st.sampled_from(["byte", "type", "shape"]))
+    if kind == "shape":
+        return array[: data.draw(st.integers(0, len(array)))]
+    if kind == "type":
+        kind = data.draw(st.sampled_from(["f8", "f4", ">f4", "i8", "u1", "i1", "c16", "S3"]))
+        with np.errstate(invalid="ignore"):
+            return array.astype(complex).real.astype(kind)
+    array = array.copy()
+    if array.size:
+        bits = array.reshape(-1).view(np.uint8)
+        bits[data.draw(st.integers(0, len(bits) - 1))] = data.draw(st.integers(0, 255))
+    return array
+
+
+def forge(data, parts):
+    """Change, add or remove a part of a checkpoint: an array, or something in its header."""
+    is_array = data.draw(st.booleans())
+    keys = [key for key, part in parts.items() if isinstance(part, np.ndarray) == is_array]
+    place, key = parts, data.draw(st.sampled_from(sorted(keys)))
+    while isinstance(place[key], dict) and place[key] and data.draw(st.integers(0, 9)):
+        place = place[key]
+        key = data.draw(st.sampled_from(sorted(place)))
+    kind = data.draw(st.integers(0, 4))
+    if kind == 0:
+        del place[key]
+    elif kind == 1 and is_array:
+        place[data.draw(st.text(st.characters(codec="ascii", exclude_characters="\0")))] = place[
+            key
+        ]
+    else:
+        place[key] = forged(data, place[key]) if is_array else data.draw(JSON)
+
+
 def forge_checkpoint(saved):
     """With a checksum that fits: the very state that the file says, or a clean error."""
     folder, state, _ = saved
     path = folder / "forged.npz"
     saved_bytes(folder, state, runs.CHECKPOINT)
 
-    def in_header(data, header):
-        place = header
-        while True:
-            key = data.draw(st.sampled_from(sorted(place)))
-            leaf = not isinstance(place[key], dict) or not place[key]
-            if leaf or data.draw(st.integers(0, 9)) == 0:
-                break
-            place = place[key]
-        if data.draw(st.integers(0, 4)) == 0:
-            del place[key]
-        else:
-            place[key] = data.draw(JSON)
-
-    def in_array(data, arrays):
-        name = data.draw(st.sampled_from(sorted(arrays)))
-        array = arrays[name].copy()
-        kind = data.draw(st.sampled_from(["number", "type", "shape", "less", "more"]))
-        if kind == "number" and array.size:
-            bits = array.reshape(-1).view(np.uint8)
-            bits[data.draw(st.integers(0, len(bits) - 1))] = data.draw(st.integers(0, 255))
-        elif kind == "type":
-            kind = data.draw(st.sampled_from(["f8", "f4", ">f4", "i8", "u1", "i1", "c16", "S3"]))
-            with np.errstate(invalid="ignore"):
-                array = array.astype(complex).real.astype(kind)
-        elif kind == "shape":
-            array = array[: data.draw(st.integers(0, len(array)))]
-        arrays[name] = array
-        if kind == "less":
-            del arrays[name]
-        elif kind == "more":
-            letters = st.characters(codec="ascii", exclude_characters="\0")
-            arrays[data.draw(st.text(letters))] = array
-
     def check(data):
-        def change(header, arrays):
+        def change(parts):
             for _ in range(data.draw(st.integers(1, 2))):
-                forge, what = data.draw(st.sampled_from([(in_header, header), (in_array, arrays)]))
-                forge(data, what)
+                forge(data, parts)
 
         shutil.copy(folder / runs.CHECKPOINT, path)
         rewritten(path, change)

@@ -15,19 +15,7 @@ from minidqn import images, pictures, runs
 from minidqn.evaluate import q_table, wins
 from minidqn.exact import q_star
 from minidqn.fruit import Fruit, draw
-from minidqn.pictures import (
-    BACKGROUND,
-    CHANNELS,
-    SIDE,
-    frame_pixels,
-    save_curve,
-    save_feature_maps,
-    save_filters,
-    save_gif,
-    save_img,
-    save_values,
-    save_wins,
-)  # fmt: skip
+from minidqn.pictures import BACKGROUND, CHANNELS, SIDE, frame_pixels, save_gif, save_img
 from minidqn.recipe import q_network
 from minidqn.runs import MetricsWriter, Record, Settings, read_metrics
 from tests.commands import SMALL, disk_full, names, process, refusal, run, trained
@@ -46,11 +34,11 @@ KERNEL = np.linspace(-0.5, 0.5, 9 * 16).reshape(3, 3, 1, 16)
 MAPS = [("conv2d", np.ones((3, 3, 16))), ("conv2d_1", np.zeros((1, 1, 16)))]
 FRAME = frame_pixels(draw(5, 1, 3, 1))
 FIGURES = {
-    "curve.png": lambda path: save_curve(path, CURVE),
-    "wins.png": lambda path: save_wins(path, WON),
-    "values.png": lambda path: save_values(path, 0.9 * q_star(5), q_star(5)),
-    "filters.png": lambda path: save_filters(path, KERNEL),
-    "features.png": lambda path: save_feature_maps(path, FRAME, MAPS),
+    "curve.png": lambda path: pictures.save_curve(path, CURVE),
+    "wins.png": lambda path: pictures.save_wins(path, WON),
+    "values.png": lambda path: pictures.save_values(path, 0.9 * q_star(5), q_star(5)),
+    "filters.png": lambda path: pictures.save_filters(path, KERNEL),
+    "features.png": lambda path: pictures.save_feature_maps(path, FRAME, MAPS),
 }
 
 
@@ -103,20 +91,20 @@ def test_save_charts_draws_this_run(tmp_path):
     kernel, *_ = model.get_weights()
     again = tmp_path / "again"
     again.mkdir()
-    save_curve(again / "curve.png", CURVE)
-    save_wins(again / "wins.png", wins(model, 6))
-    save_values(again / "values.png", q_table(model, 6), q_star(6, 0.5))
-    save_filters(again / "filters.png", kernel)
+    pictures.save_curve(again / "curve.png", CURVE)
+    pictures.save_wins(again / "wins.png", wins(model, 6))
+    pictures.save_values(again / "values.png", q_table(model, 6), q_star(6, 0.5))
+    pictures.save_filters(again / "filters.png", kernel)
     both = [(name, maps[name][0]) for name in ("conv2d", "conv2d_1")]
-    save_feature_maps(again / "features.png", frame_pixels(game.picture(frame)), both)
+    pictures.save_feature_maps(again / "features.png", frame_pixels(game.picture(frame)), both)
     for name in SIZES:
         assert (again / name).read_bytes() == (tmp_path / name).read_bytes(), name
 
 
 def test_nothing_but_zeros(tmp_path):
     """A weight of 0 has the colour of the middle, an output of 0 the darkest, in every tile."""
-    save_filters(tmp_path / "filters.png", np.zeros((3, 3, 1, 16)))
-    save_feature_maps(tmp_path / "features.png", FRAME, [("a", np.zeros((3, 3, 16)))])
+    pictures.save_filters(tmp_path / "filters.png", np.zeros((3, 3, 1, 16)))
+    pictures.save_feature_maps(tmp_path / "features.png", FRAME, [("a", np.zeros((3, 3, 16)))])
     for name, places, low, high in (
         ("filters", [(100, 60), (825, 785)], 0.4, 0.6),
         ("features", [(100, 345), (365, 610)], 0, 0.2),
@@ -141,7 +129,7 @@ ODD = [
 )
 def test_save_curve(records, tmp_path):
     """Also for a run so short that it never learned, and of any numbers in metrics.csv."""
-    save_curve(tmp_path / "curve.png", records)
+    pictures.save_curve(tmp_path / "curve.png", records)
     assert imread(tmp_path / "curve.png").shape == SIZES["curve.png"]
 
 
@@ -156,12 +144,12 @@ def middle(pixels, fruit, basket):
 
 def test_wins_are_where_they_belong(tmp_path):
     """Light where a start is won, dark where it is lost, and a cross there."""
-    save_wins(tmp_path / "wins.png", WON)
+    pictures.save_wins(tmp_path / "wins.png", WON)
     pixels = imread(tmp_path / "wins.png")
     for fruit, basket in np.ndindex(WON.shape):
         light = middle(pixels, fruit, basket + 1)
         assert light > 0.8 if WON[fruit, basket] else light < 0.4
-    save_wins(tmp_path / "all.png", np.ones((5, 3), bool))
+    pictures.save_wins(tmp_path / "all.png", np.ones((5, 3), bool))
     cross = round(0.08 * 620 + 0.75 * 620 * 5 / 6), round(0.1 * 760 + 0.86 * 760 / 10)
     assert imread(tmp_path / "all.png")[(*cross, 0)] < 0.9
     assert pixels[(*cross, 0)] > 0.95
@@ -172,16 +160,16 @@ def test_values_without_bounds(number, tmp_path):
     q = q_star(5)
     learned = q.copy()
     learned[:, 2] = number
-    save_values(tmp_path / "values.png", learned, q)
-    save_values(tmp_path / "values.png", np.full_like(q, number), q)
-    save_feature_maps(tmp_path / "features.png", FRAME, [("a", learned[..., 0])])
+    pictures.save_values(tmp_path / "values.png", learned, q)
+    pictures.save_values(tmp_path / "values.png", np.full_like(q, number), q)
+    pictures.save_feature_maps(tmp_path / "features.png", FRAME, [("a", learned[..., 0])])
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1, 1), (5, 3, 1, 10), (2, 4, 4, 16), (8, 8, 3, 4)])
 @pytest.mark.parametrize("scale", [0, 1e-30, 1, 1e30])
 def test_filters_of_any_shape(shape, scale, tmp_path):
     kernel = scale * np.random.default_rng(0).standard_normal(shape)
-    save_filters(tmp_path / "filters.png", kernel)
+    pictures.save_filters(tmp_path / "filters.png", kernel)
     assert imread(tmp_path / "filters.png").shape == SIZES["filters.png"]
 
 

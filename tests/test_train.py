@@ -15,17 +15,7 @@ from minidqn import cli, command, images, page, play, runs, train
 from minidqn.evaluate import q_error, win_rate
 from minidqn.recipe import q_network
 from minidqn.runs import Record, Settings
-from tests.commands import (
-    SMALL,
-    contents,
-    disk_full,
-    names,
-    process,
-    refusal,
-    run,
-    started,
-    trained,
-)  # fmt: skip
+from tests.commands import SMALL, disk_full, files, names, process, refusal, run, started, trained
 
 FILES = ["checkpoint.npz", "checkpoint.prev.npz", "config.json", "metrics.csv", "moments",
          "weights.npz"]  # fmt: skip
@@ -50,14 +40,14 @@ def rows(folder):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_small_run_learns(seed):
-    settings = Settings(grid_size=6, epochs=250, batch_size=32, seed=seed, eval_every=250)
+    settings = Settings(grid_size=6, epochs=250, batch_size=32, gamma=0.7, seed=seed)
     streams = settings.streams()
     model = q_network(6, streams.weights)
-    untrained = q_error(model, 6)
+    untrained = q_error(model, 6, 0.7)
     *_, last = train.training(model, settings, streams)
     assert last.wins >= 0.9 * last.starts
     assert last.wins == round(win_rate(model, 6) * 24)
-    assert last.q_error == q_error(model, 6) < 0.6 * untrained
+    assert last.q_error == q_error(model, 6, 0.7) < 0.6 * untrained
 
 
 def watch(monkeypatch, module, name, note):
@@ -125,14 +115,14 @@ def test_play_repeats_the_run_s_games(finished, tmp_path, capsys):
 
 
 def test_watch_on_a_pipe(finished, capsys):
-    before = contents(finished)
+    before = files(finished)
     assert run(play.main, finished, "--watch", "--games", 1, "--no-images") == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].strip() == "game 1 of 1"
     assert lines[5].count("██") == 3
     assert re.fullmatch("game 1 of 1 (caught|missed)", lines[18].strip())
     assert not any("\x1b" in line for line in lines)
-    assert contents(finished) == before
+    assert files(finished) == before
 
 
 @pytest.mark.parametrize(("encoding", "block"), [("utf-8", "██"), ("ascii", "##")])
@@ -226,7 +216,7 @@ def test_a_folder_of_other_files_is_left_alone(name, words, tmp_path, capsys):
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_bytes(b"mine")
     assert words in refusal(capsys, command.main, *SMALL, "--out", tmp_path)
-    assert contents(tmp_path) == {tmp_path / name: b"mine"}
+    assert files(tmp_path) == {tmp_path / name: b"mine"}
 
 
 @unix
@@ -241,32 +231,21 @@ def test_links_out_of_a_run_are_refused(name, tmp_path, capsys):
     (folder / name).symlink_to(other)
     words = refusal(capsys, command.main, *SMALL, "--out", folder, "--overwrite")
     assert re.search("error: --out .* cannot be written to: .* is a link", words)
-    assert list(contents(other).values()) == [b"mine", b"mine"]
+    assert list(files(other).values()) == [b"mine", b"mine"]
 
 
-def test_settings_reach_the_loop(monkeypatch):
-    """Every setting arrives where it belongs."""
-    seen = {}
-    for name, part in (
-        ("epsilon_greedy", slice(2, 3)), ("experience_replay", slice(2)), ("learn", slice(2, None)),
-        ("q_error", slice(1, None)), ("wins", slice(1, 2)),
-    ):  # fmt: skip
-
-        def note(arguments, _, name=name, part=part):
-            seen[name] = arguments[part]
-
-        watch(monkeypatch, train, name, note)
-    settings = Settings(
-        grid_size=6, epochs=6, batch_size=9, epsilon=0.55, gamma=0.66, capacity=17, eval_every=5
-    )
-    list(train.training(q_network(6), settings, settings.streams()))
-    assert seen == {
-        "epsilon_greedy": (0.55,),
-        "experience_replay": (9, 17),
-        "learn": (0.66, (-1, 0, 1)),
-        "q_error": (6, 0.66),
-        "wins": (6,),
-    }
+@pytest.mark.parametrize(
+    "change",
+    [{"batch_size": 9}, {"epsilon": 0.3}, {"gamma": 0.6}, {"capacity": 17}, {"seed": 1}],
+)  # fmt: skip
+def test_every_setting_counts(change):
+    """What is learned is another with any of them."""
+    losses = []
+    for options in ({}, change):
+        settings = Settings(**({"grid_size": 6, "epochs": 12, "batch_size": 8} | options))
+        model, streams = q_network(6, np.random.default_rng(0)), settings.streams()
+        losses.append([record.loss for record in train.training(model, settings, streams)])
+    assert losses[0] != losses[1]
 
 
 def test_flags_reach_the_settings(tmp_path):
