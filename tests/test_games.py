@@ -162,22 +162,19 @@ def test_what_is_broken_off_is_not_the_end(rng):
     S, S_prime = np.zeros((2, 1, 1, 5))
     S[..., 0] = S_prime[..., 1] = 1
     best = model.predict(S_prime[np.newaxis]).max()
-    for done, wanted in ((True, 3), (False, 3 + 0.5 * best)):
-        targets = []
-
-        class Watched:
-            predict = model.predict
-
-            def train_on_batch(self, states, chosen, targets=targets):
-                targets.append(chosen)
-                return 0
-
-        replay = experience_replay(1)
-        next(replay)
-        learn(Watched(), replay.send((S, 7, 3, S_prime, done)), 0.5, (-7, 7))
-        assert targets[0][0, 1] == pytest.approx(wanted, rel=1e-6)
-    replay = experience_replay(1, 1)
+    replay, targets = experience_replay(1, 1), []
     next(replay)
+
+    class Watched:
+        predict = model.predict
+
+        def train_on_batch(self, states, chosen):
+            targets.append(chosen)
+            return 0
+
+    for done, wanted in ((True, 3), (False, 3 + 0.5 * best)):
+        learn(Watched(), replay.send((S, 7, 3, S_prime, done)), 0.5, (-7, 7))
+        assert targets[-1][0, 1] == pytest.approx(wanted, rel=1e-6)
     with pytest.raises(ValueError, match=r"actions holds \[5\]; expected \(-7, 7\) only"):
         learn(model, replay.send((S, 5, 3, S_prime)), 0.5, (-7, 7))
 

@@ -63,15 +63,6 @@ def test_samples_are_uniform():
     assert ((firsts - 200) ** 2 / 200).sum() < 58
 
 
-def test_the_same_generator_gives_the_same_batches():
-    one, other = (primed(3, 10, np.random.default_rng(9)) for _ in range(2))
-    for number in range(30):
-        a, b = one.send(numbered(number)), other.send(numbered(number))
-        assert (a is None) == (b is None)
-        if a:
-            np.testing.assert_array_equal(a.states, b.states)
-
-
 def some_frame(rng, shape):
     """A frame of any activity: empty, full or between; whole numbers, or fractions below 0."""
     active = rng.random(shape[1:]) < rng.choice([0, 0.1, 0.5, 1])
