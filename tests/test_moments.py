@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from minidqn import moments, runs, storage
 from minidqn.recipe import q_network
-from tests.test_durability import SMALL, trained
+from tests.commands import RING as SMALL
+from tests.commands import trained
 
 
 @pytest.fixture

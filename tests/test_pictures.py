@@ -1,10 +1,7 @@
 """Pictures of a run: right pixels and sizes, the same bytes, nothing half-written; the command."""
 
-import os
 import re
 import shutil
-import subprocess
-import sys
 import tracemalloc
 
 import numpy as np
@@ -14,26 +11,14 @@ from hypothesis import strategies as st
 from matplotlib.image import imread
 from PIL import Image
 
-from minidqn import command, images, pictures, runs
+from minidqn import images, pictures, runs
 from minidqn.evaluate import q_table, wins
 from minidqn.exact import q_star
 from minidqn.fruit import Fruit, draw
-from minidqn.pictures import (
-    BACKGROUND,
-    CHANNELS,
-    SIDE,
-    frame_pixels,
-    save_curve,
-    save_feature_maps,
-    save_filters,
-    save_gif,
-    save_img,
-    save_values,
-    save_wins,
-)  # fmt: skip
+from minidqn.pictures import BACKGROUND, CHANNELS, SIDE, frame_pixels, save_gif, save_img
 from minidqn.recipe import q_network
 from minidqn.runs import MetricsWriter, Record, Settings, read_metrics
-from tests.test_train import SMALL, run
+from tests.commands import SMALL, disk_full, names, process, refusal, run, trained
 
 SIZES = {
     "curve.png": (340, 1100, 4), "wins.png": (620, 760, 4), "values.png": (980, 1000, 4),
@@ -49,19 +34,19 @@ KERNEL = np.linspace(-0.5, 0.5, 9 * 16).reshape(3, 3, 1, 16)
 MAPS = [("conv2d", np.ones((3, 3, 16))), ("conv2d_1", np.zeros((1, 1, 16)))]
 FRAME = frame_pixels(draw(5, 1, 3, 1))
 FIGURES = {
-    "curve.png": lambda path: save_curve(path, CURVE),
-    "wins.png": lambda path: save_wins(path, WON),
-    "values.png": lambda path: save_values(path, 0.9 * q_star(5), q_star(5)),
-    "filters.png": lambda path: save_filters(path, KERNEL),
-    "features.png": lambda path: save_feature_maps(path, FRAME, MAPS),
+    "curve.png": lambda path: pictures.save_curve(path, CURVE),
+    "wins.png": lambda path: pictures.save_wins(path, WON),
+    "values.png": lambda path: pictures.save_values(path, 0.9 * q_star(5), q_star(5)),
+    "filters.png": lambda path: pictures.save_filters(path, KERNEL),
+    "features.png": lambda path: pictures.save_feature_maps(path, FRAME, MAPS),
 }
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """The folder of a small run without pictures."""
+    """The folder of a small run with its pictures."""
     folder = tmp_path_factory.mktemp("runs") / "small"
-    assert run(command.main, *SMALL, "--out", folder, "--no-images") == 0
+    assert trained(*SMALL, "--out", folder) == 0
     return folder
 
 
@@ -81,23 +66,23 @@ def test_size_and_bytes(name, tmp_path):
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_a_failure_leaves_the_old_file(name, tmp_path, monkeypatch):
-    def fail(*_):
-        raise OSError(28, "No space left on device")
-
     (tmp_path / name).write_bytes(b"old")
-    monkeypatch.setattr("os.fsync", fail)
+    monkeypatch.setattr("os.fsync", disk_full)
     with pytest.raises(OSError, match="No space"):
         FIGURES[name](tmp_path / name)
-    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert names(tmp_path) == [name]
     assert (tmp_path / name).read_bytes() == b"old"
 
 
-@pytest.mark.parametrize("grid_size", [5, 6, 10, 15])
-def test_every_grid_size(grid_size, tmp_path):
+@pytest.mark.parametrize(("grid_size", "scale"), [(5, 1), (6, 1), (10, 1), (15, 1), (5, 1e30)])
+def test_every_grid_size(grid_size, scale, tmp_path):
+    """And weights that explode, as the last learning step may leave them."""
     model = q_network(grid_size, np.random.default_rng(0))
+    model.set_weights([scale * weight for weight in model.get_weights()])
     options, played = Settings(grid_size=grid_size), [([draw(grid_size, 0, 0, 1)], 0)]
-    written = pictures.save_charts(tmp_path, model, Fruit(grid_size), options, CURVE, played)
-    assert {path.name: imread(path).shape for path in written} == SIZES
+    with np.errstate(over="ignore", invalid="ignore"):
+        charts = pictures.save_charts(tmp_path, model, Fruit(grid_size), options, CURVE, played)
+    assert {path.name: imread(path).shape for path in charts} == SIZES
 
 
 def test_save_charts_draws_this_run(tmp_path):
@@ -109,20 +94,20 @@ def test_save_charts_draws_this_run(tmp_path):
     kernel, *_ = model.get_weights()
     again = tmp_path / "again"
     again.mkdir()
-    save_curve(again / "curve.png", CURVE)
-    save_wins(again / "wins.png", wins(model, 6))
-    save_values(again / "values.png", q_table(model, 6), q_star(6, 0.5))
-    save_filters(again / "filters.png", kernel)
+    pictures.save_curve(again / "curve.png", CURVE)
+    pictures.save_wins(again / "wins.png", wins(model, 6))
+    pictures.save_values(again / "values.png", q_table(model, 6), q_star(6, 0.5))
+    pictures.save_filters(again / "filters.png", kernel)
     both = [(name, maps[name][0]) for name in ("conv2d", "conv2d_1")]
-    save_feature_maps(again / "features.png", frame_pixels(game.picture(frame)), both)
+    pictures.save_feature_maps(again / "features.png", frame_pixels(game.picture(frame)), both)
     for name in SIZES:
         assert (again / name).read_bytes() == (tmp_path / name).read_bytes(), name
 
 
 def test_nothing_but_zeros(tmp_path):
     """A weight of 0 has the colour of the middle, an output of 0 the darkest, in every tile."""
-    save_filters(tmp_path / "filters.png", np.zeros((3, 3, 1, 16)))
-    save_feature_maps(tmp_path / "features.png", FRAME, [("a", np.zeros((3, 3, 16)))])
+    pictures.save_filters(tmp_path / "filters.png", np.zeros((3, 3, 1, 16)))
+    pictures.save_feature_maps(tmp_path / "features.png", FRAME, [("a", np.zeros((3, 3, 16)))])
     for name, places, low, high in (
         ("filters", [(100, 60), (825, 785)], 0.4, 0.6),
         ("features", [(100, 345), (365, 610)], 0, 0.2),
@@ -131,24 +116,23 @@ def test_nothing_but_zeros(tmp_path):
         assert all(low < pixels[place].mean() < high for place in places)
 
 
-@pytest.mark.parametrize("epochs", [0, 1, 30])
-def test_save_curve(tmp_path, epochs):
-    """Also for a run so short that it never learned."""
-    records = [record._replace(loss=0.0) if record.epoch < 16 else record for record in CURVE]
-    save_curve(tmp_path / "curve.png", records[:epochs])
-    assert imread(tmp_path / "curve.png").shape == SIZES["curve.png"]
+UNLEARNED = [record._replace(loss=0.0) if record.epoch < 16 else record for record in CURVE]
+ODD = [
+    CURVE[-1]._replace(epoch=31, **change)
+    for change in (
+        {"wins": 2**53 - 1}, {"loss": 1e308}, {"loss": 5e-324}, {"q_error": 1e308},
+        {"q_error": float("inf")}, {"wins": None, "starts": None, "mean_return": -1e308},
+    )
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    "change",
-    [{"wins": 2**53 - 1}, {"loss": 1e308}, {"loss": 5e-324}, {"q_error": 1e308},
-     {"q_error": float("inf")}, {"wins": None, "starts": None, "mean_return": -1e308}],
-)  # fmt: skip
-def test_a_curve_of_strange_numbers(change, tmp_path):
-    """What metrics.csv may hold is drawn, without a warning."""
-    records = [*CURVE[:20], Record(21, 0, 0, 0.5, 0.1, 5, 80, 0.5, 1.0)._replace(**change)]
-    save_curve(tmp_path / "curve.png", records)
-    save_curve(tmp_path / "curve.png", [records[-1]._replace(epoch=1)])
+    "records",
+    [[], UNLEARNED[:1], UNLEARNED, *([record] for record in ODD), *([*CURVE, r] for r in ODD)],
+)
+def test_save_curve(records, tmp_path):
+    """Also for a run so short that it never learned, and of any numbers in metrics.csv."""
+    pictures.save_curve(tmp_path / "curve.png", records)
     assert imread(tmp_path / "curve.png").shape == SIZES["curve.png"]
 
 
@@ -163,12 +147,12 @@ def middle(pixels, fruit, basket):
 
 def test_wins_are_where_they_belong(tmp_path):
     """Light where a start is won, dark where it is lost, and a cross there."""
-    save_wins(tmp_path / "wins.png", WON)
+    pictures.save_wins(tmp_path / "wins.png", WON)
     pixels = imread(tmp_path / "wins.png")
     for fruit, basket in np.ndindex(WON.shape):
         light = middle(pixels, fruit, basket + 1)
         assert light > 0.8 if WON[fruit, basket] else light < 0.4
-    save_wins(tmp_path / "all.png", np.ones((5, 3), bool))
+    pictures.save_wins(tmp_path / "all.png", np.ones((5, 3), bool))
     cross = round(0.08 * 620 + 0.75 * 620 * 5 / 6), round(0.1 * 760 + 0.86 * 760 / 10)
     assert imread(tmp_path / "all.png")[(*cross, 0)] < 0.9
     assert pixels[(*cross, 0)] > 0.95
@@ -179,58 +163,45 @@ def test_values_without_bounds(number, tmp_path):
     q = q_star(5)
     learned = q.copy()
     learned[:, 2] = number
-    save_values(tmp_path / "values.png", learned, q)
-    save_values(tmp_path / "values.png", np.full_like(q, number), q)
-    save_feature_maps(tmp_path / "features.png", FRAME, [("a", learned[..., 0])])
+    pictures.save_values(tmp_path / "values.png", learned, q)
+    pictures.save_values(tmp_path / "values.png", np.full_like(q, number), q)
+    pictures.save_feature_maps(tmp_path / "features.png", FRAME, [("a", learned[..., 0])])
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1, 1), (5, 3, 1, 10), (2, 4, 4, 16), (8, 8, 3, 4)])
 @pytest.mark.parametrize("scale", [0, 1e-30, 1, 1e30])
 def test_filters_of_any_shape(shape, scale, tmp_path):
     kernel = scale * np.random.default_rng(0).standard_normal(shape)
-    save_filters(tmp_path / "filters.png", kernel)
+    pictures.save_filters(tmp_path / "filters.png", kernel)
     assert imread(tmp_path / "filters.png").shape == SIZES["filters.png"]
 
 
 def test_the_command(copied, tmp_path, capsys):
-    assert run(images.main, copied) == 0
-    out, err = capsys.readouterr()
-    assert out.splitlines() == [str(copied / name) for name in runs.CHARTS]
-    assert err == ""
-    assert run(images.main, copied, "--out", tmp_path / "a" / "b") == 0
-    for name in SIZES:
-        assert imread(copied / name).shape == SIZES[name]
-        assert (tmp_path / "a" / "b" / name).read_bytes() == (copied / name).read_bytes()
-
-
-def test_the_command_draws_what_the_training_drew(tmp_path):
-    assert run(command.main, *SMALL, "--out", tmp_path / "run") == 0
-    assert run(images.main, tmp_path / "run", "--out", tmp_path / "again") == 0
-    for name in runs.CHARTS:
-        drawn = (tmp_path / "again" / name).read_bytes()
-        assert drawn == (tmp_path / "run" / name).read_bytes(), name
-
-
-def _remove(name):
-    return lambda folder: (folder / name).unlink()
+    """Draws what the training drew."""
+    drawn = {name: (copied / name).read_bytes() for name in runs.CHARTS}
+    for name in drawn:
+        (copied / name).unlink()
+    for flags, folder in (([], copied), (["--out", tmp_path / "a" / "b"], tmp_path / "a" / "b")):
+        assert run(images.main, copied, *flags) == 0
+        out, err = capsys.readouterr()
+        assert out.splitlines() == [str(folder / name) for name in runs.CHARTS]
+        assert err == ""
+        assert {name: (folder / name).read_bytes() for name in drawn} == drawn
 
 
 def _replace(name, data):
     return lambda folder: (folder / name).write_bytes(data)
 
 
-def _unfinished(folder):
-    shutil.copy(folder / "config.json", folder / "checkpoint.npz")
-    (folder / "weights.npz").unlink()
-
-
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
         (shutil.rmtree, "there is no such folder"),
-        (_remove("metrics.csv"), "cannot read .*metrics.csv: No such file"),
-        (_remove("config.json"), "cannot read .*config.json: No such file"),
-        (_unfinished, "it has not ended yet; python -m minidqn.train --resume .* goes on with it"),
+        (lambda run: (run / "metrics.csv").unlink(), "cannot read .*metrics.csv: No such file"),
+        (
+            lambda run: (run / "weights.npz").unlink(),
+            "it has not ended yet; python -m minidqn.train --resume .* goes on",
+        ),
         (_replace("metrics.csv", b"epoch"), "metrics.csv: its first line is not epoch,"),
         (_replace("weights.npz", b"PK"), "weights.npz: "),
         (_replace("config.json", b"{"), "config.json: "),
@@ -238,33 +209,18 @@ def _unfinished(folder):
 )
 def test_runs_that_cannot_be_drawn(damage, words, copied, capsys):
     damage(copied)
-    left = sorted(copied.rglob("*"))
-    assert run(images.main, copied) == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert re.fullmatch(rf"python -m minidqn\.images: error: .*{words}.*\n", err)
-    assert str(copied) in err
-    assert sorted(copied.rglob("*")) == left
+    left = names(copied, "**/*")
+    said = refusal(capsys, images.main, copied)
+    assert re.search(words, said)
+    assert str(copied) in said
+    assert names(copied, "**/*") == left
 
 
 def test_a_full_disk(finished, tmp_path, capsys, monkeypatch):
-    def fail(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("os.fsync", fail)
-    assert run(images.main, finished, "--out", tmp_path) == 1
-    assert re.fullmatch(r".*--out .*: No space left on device\n", capsys.readouterr().err)
+    monkeypatch.setattr("os.fsync", disk_full)
+    words = refusal(capsys, images.main, finished, "--out", tmp_path, status=1)
+    assert re.search("--out .*: No space left on device", words)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_weights_that_explode_are_drawn(tmp_path):
-    """The last learning step may leave weights that only the next one would find fault with."""
-    settings = Settings(grid_size=5)
-    model = q_network(5, np.random.default_rng(0))
-    model.set_weights([weight * 1e30 for weight in model.get_weights()])
-    with np.errstate(over="ignore", invalid="ignore"):
-        pictures.save_charts(tmp_path, model, Fruit(5), settings, CURVE, [([draw(5, 0, 0, 1)], 0)])
-    assert len(list(tmp_path.iterdir())) == len(runs.CHARTS)
 
 
 counts = st.integers(0, 2**53 - 1)
@@ -315,28 +271,31 @@ def test_any_bytes_give_records_or_one_line(tmp_path_factory, put, place, less):
         assert len(words) < 1000
 
 
+NONE_SUCH = "record 2 holds what no epoch does"
+
+
 @pytest.mark.parametrize(
-    ("data", "words"),
+    ("old", "new", "words"),
     [
-        (b"", "its first line is not epoch,"),
-        (HEADER.replace(b"wins", b"won"), "its first line is not epoch,"),
-        (HEADER + LINES[:-1], "a line without an end"),
-        (HEADER + LINES.replace(b",0.5", b""), "record 2 has 8 numbers"),
-        (HEADER + LINES.replace(b"79", b"nan"), "record 2 holds what no epoch does"),
-        (HEADER + LINES.replace(b"79", b"many"), "could not convert"),
-        (HEADER + LINES.replace(b"16", b"-16"), "record 2 holds what no epoch does"),
-        (HEADER + LINES.replace(b"16", b""), "record 2 holds what no epoch does"),
-        (HEADER + LINES.replace(b"79", b"7.9"), "record 2 holds what no epoch does"),
-        (HEADER + LINES.replace(b"1e-05", b"1e+999"), "record 2 holds what no epoch does"),
-        (HEADER + LINES.replace(b"79", b""), "record 2 holds what no epoch does"),
-        (HEADER + LINES.replace(b"-0.2", b""), "record 2 holds what no epoch does"),
-        (HEADER + LINES + LINES, "record 3 holds what no epoch does"),
-        (HEADER + b"1" * 20_000 + b"\n", "a line without an end"),
-        (HEADER + LINES.replace(b"16", "\N{ARABIC-INDIC DIGIT ONE}".encode()), "ascii"),
+        (HEADER + LINES, b"", "its first line is not epoch,"),
+        (b"wins", b"won", "its first line is not epoch,"),
+        (b"0.002\n", b"0.002", "a line without an end"),
+        (b"0.002\n", b"1" * 20_000 + b"\n", "a line without an end"),
+        (b",0.5", b"", "record 2 has 8 numbers"),
+        (b"79", b"many", "could not convert"),
+        (b"16", "\N{ARABIC-INDIC DIGIT ONE}".encode(), "ascii"),
+        (LINES, 2 * LINES, "record 3 holds what no epoch does"),
+        (b"79", b"nan", NONE_SUCH),
+        (b"16", b"-16", NONE_SUCH),
+        (b"16", b"", NONE_SUCH),
+        (b"79", b"7.9", NONE_SUCH),
+        (b"1e-05", b"1e+999", NONE_SUCH),
+        (b"79", b"", NONE_SUCH),
+        (b"-0.2", b"", NONE_SUCH),
     ],
 )
-def test_metrics_that_are_none(data, words, tmp_path):
-    (tmp_path / "metrics.csv").write_bytes(data)
+def test_metrics_that_are_none(old, new, words, tmp_path):
+    (tmp_path / "metrics.csv").write_bytes((HEADER + LINES).replace(old, new))
     with pytest.raises(ValueError, match=re.escape(words)) as raised:
         read_metrics(tmp_path, 9)
     assert str(raised.value).startswith(f"{tmp_path / 'metrics.csv'}: ")
@@ -370,11 +329,11 @@ def test_what_a_user_has_set_does_not_count(tmp_path):
     """A backend that cannot be loaded, as notebooks export it, and TeX for every text."""
     (tmp_path / "matplotlibrc").write_text("text.usetex: True\nfigure.facecolor: red\n")
     drawn = []
-    for number, own in enumerate([{}, {"MPLBACKEND": "module://nowhere"}]):
-        env = os.environ | own | ({"MATPLOTLIBRC": str(tmp_path)} if own else {})
+    odd = {"MPLBACKEND": "module://nowhere", "MATPLOTLIBRC": str(tmp_path)}
+    for number, own in enumerate([{}, odd]):
         folder = tmp_path / str(number)
         folder.mkdir()
-        subprocess.run([sys.executable, "-c", DRAWING, str(folder)], env=env, check=True)
+        assert process("-c", DRAWING, folder, **own)[0] == 0
         drawn.append([path.read_bytes() for path in sorted(folder.rglob("*.*"))])
     assert len(drawn[0]) == 3
     assert drawn[0] == drawn[1]
@@ -415,32 +374,21 @@ def test_frames_of_any_numbers():
     assert centre(frame_pixels(photo), 1, 2) == (7, 32, 57)
 
 
-def test_save_img(tmp_path):
+@pytest.fixture
+def saver(tmp_path):
     saver = save_img(tmp_path / "a" / "b")
     assert next(saver) is None
+    return saver
+
+
+def test_save_img(saver, tmp_path, monkeypatch):
+    """In the folder that is named, or in images."""
     for number in range(3):
         path = saver.send(draw(5, number, 0, 1))
         assert path == tmp_path / "a" / "b" / f"00{number}.png"
-    saver.close()
     picture = (imread(path)[..., :3] * 255).round().astype(np.uint8)
     np.testing.assert_array_equal(picture, frame_pixels(draw(5, 2, 0, 1)))
-    assert len(list((tmp_path / "a" / "b").iterdir())) == 3
-
-
-def test_a_picture_that_fails_leaves_nothing(tmp_path, monkeypatch):
-    def fail(file, *_, **__):
-        file.write(b"half")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("matplotlib.image.imsave", fail)
-    saver = save_img(tmp_path)
-    next(saver)
-    with pytest.raises(OSError, match="No space"):
-        saver.send(draw(5, 0, 0, 1))
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_save_img_writes_to_images(tmp_path, monkeypatch):
+    assert len(list(path.parent.iterdir())) == 3
     monkeypatch.chdir(tmp_path)
     saver = save_img()
     next(saver)
@@ -448,20 +396,22 @@ def test_save_img_writes_to_images(tmp_path, monkeypatch):
     assert (tmp_path / "images" / "000.png").exists()
 
 
-@pytest.mark.parametrize(
-    ("frame", "words"),
-    [
-        (np.zeros(3), "shape"),
-        (np.zeros((0, 0)), "shape"),
-        (np.zeros((2, 2, 3, 3)), "shape"),
-    ],
-)
-def test_frames_that_are_no_pictures(frame, words, tmp_path):
-    saver = save_img(tmp_path)
-    next(saver)
-    with pytest.raises(ValueError, match=words):
-        saver.send(frame)
-    assert list(tmp_path.iterdir()) == []
+def test_a_picture_that_fails_leaves_nothing(saver, tmp_path, monkeypatch):
+    def fail(file, *_, **__):
+        file.write(b"half")
+        disk_full()
+
+    monkeypatch.setattr("matplotlib.image.imsave", fail)
+    with pytest.raises(OSError, match="No space"):
+        saver.send(draw(5, 0, 0, 1))
+    assert names(tmp_path, "**/*.*") == []
+
+
+@pytest.mark.parametrize("shape", [3, (0, 0), (2, 2, 3, 3)])
+def test_frames_that_are_no_pictures(shape, saver, tmp_path):
+    with pytest.raises(ValueError, match="shape"):
+        saver.send(np.zeros(shape))
+    assert names(tmp_path, "**/*.*") == []
 
 
 def test_save_gif(tmp_path):
