@@ -6,7 +6,7 @@ import operator
 import numpy as np
 
 
-def whole(name, value, least=1, why="", most=None):
+def whole(name, value, least=1, most=None):
     """A whole number of at least `least`.
 
     Parameters
@@ -17,8 +17,6 @@ def whole(name, value, least=1, why="", most=None):
         What it should be.
     least : int
         The smallest that is allowed.
-    why : str
-        Added to the message if it is smaller.
     most : int, optional
         The largest that is allowed; any by default.
 
@@ -38,7 +36,7 @@ def whole(name, value, least=1, why="", most=None):
         raise TypeError(f"{name} is {value!r}; expected a whole number")
     count = operator.index(value)
     if count < least:
-        raise ValueError(f"{name} is {value}; expected at least {least}{why}")
+        raise ValueError(f"{name} is {value}; expected at least {least}")
     if most is not None and count > most:
         raise ValueError(f"{name} is {value}; expected at most {most}")
     return count

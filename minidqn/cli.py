@@ -147,7 +147,8 @@ def run_parser(prog, description, out, kind=as_folder, default="RUN"):
     parser = Parser(prog=f"python -m minidqn.{prog}", description=description)
     parser.add_argument("run", type=as_folder, metavar="RUN", help="folder of a run")
     parser.add_argument("--game", help="the run's game, if it is none of this package")
-    parser.add_argument("--out", type=kind, help=f"{out} (default: {default})")
+    where = "FOLDER" if kind is as_folder else "FILE"
+    parser.add_argument("--out", type=kind, metavar=where, help=f"{out} (default: {default})")
     return parser
 
 
@@ -201,7 +202,10 @@ def loaded_run(parser, arguments):
     if name is not None and name not in games.OWN:
         game = load_game(parser, name)
     with reading(parser, arguments.run):
-        return runs.load_run(arguments.run, game)
+        settings, model, game = runs.load_run(arguments.run, game)
+    if name not in (None, settings.game) and {name, settings.game} & games.OWN.keys():
+        parser.error(f"--game is {name}; the run in {arguments.run} plays {settings.game}")
+    return settings, model, game
 
 
 @contextlib.contextmanager
@@ -222,11 +226,11 @@ def writing_run(parser, arguments):
     """
     flag, folder = ("--out", arguments.out) if arguments.out else ("RUN", arguments.run)
     try:
-        with writing_to(parser, flag, folder), announce_compilation():
+        with writing_to(parser, flag, folder):
             folder.mkdir(parents=True, exist_ok=True)
             yield folder
     except (games.GameError, MemoryError) as error:
-        parser.error(f"RUN {arguments.run}: {error or 'it does not fit into memory'}")
+        parser.error(f"RUN {arguments.run}: {error or 'it does not fit into memory'}", 1)
 
 
 @contextlib.contextmanager

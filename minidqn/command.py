@@ -44,7 +44,7 @@ def _parser():
         parser.add_argument(flag, help=words, **how)
 
     for name, field in SETTINGS.items():
-        how = {"type": field.type, "metavar": "X" if field.type is float else "N"}
+        how = {"type": field.type, "metavar": {float: "X", str: "GAME"}.get(field.type, "N")}
         default = field.default
         if field.type is tuple:
             how |= {"type": int, "nargs": "*"}
@@ -54,9 +54,10 @@ def _parser():
         type=int, metavar="N")  # fmt: skip
     add("--engine", "numpy runs every layer as it is written, to be stepped through, and slowly",
         "auto", choices=ENGINES)  # fmt: skip
-    add("--out", "folder that the run is kept in", "runs/GAME", type=cli.as_folder)
+    add("--out", "folder that the run is kept in", "runs/GAME", type=cli.as_folder,
+        metavar="FOLDER")  # fmt: skip
     add("--resume", "go on with the run in this folder, with its settings; --epochs may be more",
-        type=cli.as_folder)  # fmt: skip
+        type=cli.as_folder, metavar="FOLDER")  # fmt: skip
     add("--overwrite", "replace a run that is there", action="store_true")
     add("--no-images", "draw no pictures", action="store_true")
     return parser
@@ -86,7 +87,7 @@ def _new(parser, given, stack):
     except (ImportError, TypeError, ValueError) as error:
         parser.error(_as_flags(error))
     except MemoryError:
-        size = f"--capacity {settings.capacity} and a network for frames of {game.shape}"
+        size = f"--capacity, --filters and --units for frames of {game.shape}"
         parser.error(f"{size} do not fit into memory")
     folder = given.get("out", Path("runs") / re.sub(r"\W+", "-", settings.game).strip("-"))
     with cli.writing_to(parser, "--out", folder):
@@ -213,8 +214,7 @@ def main(argv=None):
         except (DivergenceError, GameError) as error:
             with contextlib.suppress(OSError):
                 runs.write_config(folder, state.settings, state.game, str(error))
-            kept = "keeps its last checkpoint" if state.records else "has nothing yet: --overwrite"
-            return _failed(parser, f"{error}; {folder} {kept}")
+            return _failed(parser, f"{error}; {folder} keeps its last checkpoint")
         except OSError as error:
             return _failed(parser, f"writing to {folder} failed: {error}")
         except MemoryError as error:

@@ -71,8 +71,7 @@ def mean_return(model, game, games=100, rng=None):
         In units of reward.
     """
     episodes = [game.start(child) for child in generator(rng).spawn(whole("games", games))]
-    steps = greedy_games(model, episodes, game.actions)
-    return sum(turn.reward for step in steps for turn in step.values()) / games
+    return sum(total for _, total in recorded_games(model, episodes, game.actions)) / games
 
 
 def random_return(game, games=1000, rng=None):
@@ -123,8 +122,8 @@ def recorded_games(model, episodes, actions=ACTIONS):
     returns = [0] * len(episodes)
     for step in greedy_games(model, episodes, actions):
         for game, (frame, reward, *_) in step.items():
+            returns[game] += reward if frames[game] else 0  # the first is no action's
             frames[game].append(frame)
-            returns[game] += reward
     return list(zip(frames, returns, strict=True))
 
 
@@ -191,7 +190,7 @@ def q_table(model, grid_size=10):
         rows.append(model.predict(frames))
         frames[:, :, 1:-1] = frames[:, :, :-2]  # the fruit falls; the basket's row stays
         frames[:, :, 0] = 0
-    return np.reshape(rows, (grid_size - 2, grid_size, grid_size - 2, -1))
+    return np.reshape(rows, (grid_size - 2, grid_size, grid_size - 2, len(ACTIONS)))
 
 
 def q_error(model, grid_size=10, gamma=0.8):

@@ -3,8 +3,8 @@
 import functools
 import importlib
 import inspect
-import math
 import runpy
+import sys
 import traceback
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +15,10 @@ from minidqn.checks import generator, one_line, whole
 
 OWN = {"fruit": "Fruit", "snake": "Snake"}
 """Games of this package: a module each, and the `Game` in it."""
+
+
+MOST_REWARD = 3e38
+"""What float32 holds."""
 
 
 class GameError(ValueError):
@@ -57,7 +61,6 @@ class Game:
         returns a coroutine: ``next`` gives the first turn, and ``send(action)`` each later
         one. A turn is (frame, reward), (frame, reward, terminated) or (frame, reward,
         terminated, truncated). With two, the game ends with the first reward that is not 0.
-        Each frame is a new array.
     actions : iterable of int
         What may be sent; the columns of a network's Q-values are in this order.
     shape : (int, int, int)
@@ -133,12 +136,18 @@ class Game:
         if not hasattr(episode, "send"):
             kind = type(episode).__name__
             raise GameError(f"{self.name}: episode returned {kind}; expected yield in it")
-        action = turn = None
+        action = None
         for step in range(self.max_steps + 1):
             try:
-                turn = self._turn(step, episode.send(action), turn)
+                turn = self._turn(step, episode.send(action))
+            except GameError:
+                raise
             except StopIteration:
                 raise self._error(step, "it has returned; expected a turn that ends it") from None
+            except Exception as error:  # of the game's own code
+                *_, where = traceback.extract_tb(error.__traceback__)
+                words = f"{type(error).__name__} in line {where.lineno} of {where.filename}"
+                raise self._error(step, f"{words}: {error}") from error
             if turn.done and step == 0:
                 words = "it ends before any action; with pairs, by a reward that is not 0"
                 raise self._error(step, words)
@@ -151,20 +160,20 @@ class Game:
                 raise ValueError(f"action is {action!r}; expected one of {self.actions}")
         raise self._error(step, "it still goes on; expected its end, or a larger max_steps")
 
-    def _turn(self, step, told, before):
+    def _turn(self, step, told):
         """What the coroutine yielded as a `Turn`, if it is one."""
         if not isinstance(told, tuple) or not 2 <= len(told) <= 4:
             raise self._error(step, f"it yields {told!r:.80}; expected (frame, reward, terminated)")
-        frame, reward, *ends = np.asarray(told[0]), *told[1:]
+        frame, reward, *ends = np.array(told[0]), *told[1:]  # the coroutine may reuse its array
         if frame.shape != self.shape:
             raise self._error(step, f"its frame has shape {frame.shape}; expected {self.shape}")
-        if frame.dtype.kind not in "fiub" or not np.isfinite(frame).all():
-            raise self._error(step, f"its frame holds {frame.dtype}; expected finite numbers")
-        if before is not None and np.may_share_memory(frame, before.frame):
-            raise self._error(step, "its frame is the one before; expected a new array each time")
+        with np.errstate(over="ignore"):  # networks compute in float32
+            finite = frame.dtype.kind in "fiub" and np.isfinite(frame.astype(np.float32)).all()
+        if not finite:
+            raise self._error(step, f"its frame holds {frame.dtype}; expected finite float32")
         if isinstance(reward, (bool, np.bool_, np.number)):
             reward = np.add(reward, 0).item()
-        if not isinstance(reward, (int, float)) or not math.isfinite(reward):
+        if not isinstance(reward, (int, float)) or not abs(reward) <= MOST_REWARD:
             raise self._error(step, f"its reward is {reward!r:.80}; expected a finite number")
         for name, end in zip(("terminated", "truncated"), ends, strict=False):
             if not isinstance(end, (bool, np.bool_)):
@@ -235,9 +244,10 @@ def load(name, grid_size=10):
         missing = f"there is no file {path}; " if path else ""
         wanted = f"{', '.join(OWN)}, gym:ID, or a file and a name in it, such as my_game.py:game"
         raise ValueError(f"game is {name}; {missing}expected {wanted}")
+    sys.path.insert(0, str(Path(path).resolve().parent))  # as Python does for a script
     try:
         names = runpy.run_path(path)
-    except Exception as error:  # the file may raise anything
+    except (Exception, SystemExit) as error:  # the file may raise anything
         lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == path]
         where = f" in line {lines[-1]}" if lines else ""
         raise ValueError(f"game is {name}; {type(error).__name__}{where}: {error}") from error

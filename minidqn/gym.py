@@ -56,8 +56,10 @@ class GameEnv(gymnasium.Env):
         return self._frame.astype(np.float32), {}
 
     def step(self, action):
+        if self._episode is None or not self.action_space.contains(action):
+            raise ValueError(f"action is {action!r}; expected reset(), then {self.action_space}")
         turn = self._episode.send(self.game.actions[action])
-        self._frame = turn.frame
+        self._frame, self._episode = turn.frame, None if turn.done else self._episode
         frame, reward = turn.frame.astype(np.float32), float(turn.reward)
         return frame, reward, turn.terminated, turn.truncated, {}
 

@@ -26,7 +26,8 @@ def main(argv=None):
     with cli.reading(parser, arguments.run):
         records = runs.read_metrics(arguments.run, settings.epochs)
     with cli.writing_run(parser, arguments) as folder:
-        played = play_test_games(model, settings, 1, game)
+        with cli.announce_compilation():
+            played = play_test_games(model, settings, 1, game)
         for path in save_charts(folder, model, game, settings, records, played):
             print(path)
     return 0

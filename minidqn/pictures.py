@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from minidqn import runs
+from minidqn.checks import finite
 from minidqn.evaluate import q_table, wins
 from minidqn.exact import q_star
 from minidqn.fruit import Fruit
@@ -34,7 +35,8 @@ MOST = 1e100
 # Okabe and Ito's palette: told apart by the colour-blind and in greyscale.
 BLUE, VERMILION, WON, LOST, COLOURS = "#0072b2", "#d55e00", "#cfe6f5", "#12395b", "cividis"
 BACKGROUND, LINE = (18, 28, 46), (38, 52, 76)
-CHANNELS = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (213, 94, 0))
+CHANNELS = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (213, 94, 0),
+            (204, 121, 167))  # fmt: skip
 """Colour of a frame's first channel, of its second, ...; then they come again."""
 
 
@@ -71,6 +73,7 @@ def frame_pixels(frame):
     frame = np.asarray(frame)
     if frame.ndim not in (2, 3) or frame.size == 0:
         raise ValueError(f"frame has shape {frame.shape}; expected (C, H, W) or (H, W)")
+    finite("frame", frame)
     frame = frame.reshape(-1, *frame.shape[-2:])
     if frame.dtype == np.uint8 and len(frame) == 3:
         cells = np.moveaxis(frame, 0, -1)
@@ -221,6 +224,7 @@ def save_wins(path, won):
     won : ndarray of bool [shape=(G, G - 2)]
         As ``evaluate.wins`` returns it.
     """
+    won = np.asarray(won, bool)
     columns, places = won.shape
     with _figure(760, 620, path) as figure:
         from matplotlib.colors import ListedColormap
@@ -286,10 +290,8 @@ def _bar(figure, place, image, label):
     """A horizontal colour bar of an image, at a place (left, bottom, width, height)."""
     from matplotlib.ticker import MaxNLocator
 
-    bar = figure.colorbar(image, cax=figure.add_axes(place), orientation="horizontal")
-    bar.locator = MaxNLocator(nbins=5, steps=[1, 2, 5, 10])
-    bar.update_ticks()
-    bar.set_label(label)
+    how = {"ticks": MaxNLocator(nbins=5, steps=[1, 2, 5, 10]), "label": label}
+    figure.colorbar(image, cax=figure.add_axes(place), orientation="horizontal", **how)
 
 
 def _tiles(axes, images, vmin, vmax, across, names=None, numbers=False):
@@ -304,7 +306,8 @@ def _tiles(axes, images, vmin, vmax, across, names=None, numbers=False):
         row, column = divmod(tile, across)
         top, left = row * (height + gap) + gap, column * (width + gap)
         mosaic[top : top + height, left : left + width] = images[..., tile]
-        axes.text(left - 0.5, top - 0.55, str(name), fontsize=9, verticalalignment="bottom")
+        if across <= 12:  # else the names have no room
+            axes.text(left - 0.5, top - 0.55, str(name), fontsize=9, verticalalignment="bottom")
     for (row, column), weight in np.ndenumerate(mosaic if numbers else np.zeros((0, 0))):
         if np.isfinite(weight):
             words = f"{weight:+.2f}".replace("-", "\N{MINUS SIGN}")
@@ -359,20 +362,20 @@ def save_feature_maps(path, frame, maps):
     maps : list of (str, ndarray [shape=(H, W, F)])
         Name and output of each convolution, as from ``Sequential.layer_outputs``.
     """
-    pixels = 310 + 370 * len(maps)
+    pixels = 340 + 370 * len(maps)
     with _figure(pixels, 520, path) as figure:
-        axes = figure.add_axes((60 / pixels, 0.21, 210 / pixels, 0.7), anchor="N")
+        axes = figure.add_axes((60 / pixels, 0.21, 240 / pixels, 0.7), anchor="N")
         axes.imshow(frame, interpolation="nearest")
         axes.set(title="the frame", xticks=[], yticks=[])
         for panel, (name, images) in enumerate(maps):
-            images, left = np.asarray(images, np.float64), 310 + 370 * panel
+            images, left = np.asarray(images, np.float64), 340 + 370 * panel
             axes = figure.add_axes((left / pixels, 0.21, 340 / pixels, 0.7))
             low = np.min(images, initial=0, where=np.isfinite(images))
             high = np.max(images, initial=0, where=np.isfinite(images))
             height, width, count = images.shape
             high, across = high if high > low else low + 1, math.ceil(math.sqrt(count))
             image = _tiles(axes, images, low, high, across)
-            axes.set_title(f"{name}: {count} maps of {height} × {width}")
+            axes.set_title(f"{name}: {count} map{'s' * (count > 1)} of {height} × {width}")
             axes.set(xlabel="column, in each map", ylabel="row, in each map")
             place = ((left + 20) / pixels, 0.11, 300 / pixels, 0.03)
             _bar(figure, place, image, f"output of {name}")

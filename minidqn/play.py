@@ -99,7 +99,8 @@ def main(argv=None):
         parser.error(error)
     settings, model, game = cli.loaded_run(parser, arguments)
     with cli.writing_run(parser, arguments) as folder:
-        games = play_test_games(model, settings, arguments.games, game)
+        with cli.announce_compilation():
+            games = play_test_games(model, settings, arguments.games, game)
         if not arguments.no_images:
             save_games(folder, game, games)
     fruit, returns = isinstance(game, Fruit), [total for _, total in games]

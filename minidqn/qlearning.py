@@ -134,14 +134,18 @@ def td_targets(q_values, actions, rewards, next_values, dones, gamma=0.8):
     """
     number("gamma", gamma, "[0, 1)")
     targets = np.array(q_values, np.result_type(q_values, np.float32))
-    actions, next_values = np.asarray(actions), np.asarray(next_values)
-    for name, array in (("actions", actions), ("rewards", rewards), ("next_values", next_values)):
-        if np.shape(array) != targets.shape[:1] or targets.ndim != 2:
-            raise ValueError(f"{name} has shape {np.shape(array)}; q_values {targets.shape}")
+    given = {"actions": actions, "rewards": rewards, "next_values": next_values, "dones": dones}
+    for name, kinds in zip(given, ("iu", "fiu", "fiu", "b"), strict=True):
+        given[name] = array = np.asarray(given[name])
+        if array.shape != targets.shape[:1] or targets.ndim != 2:
+            raise ValueError(f"{name} has shape {array.shape}; q_values {targets.shape}")
+        if array.size and array.dtype.kind not in kinds:
+            raise TypeError(f"{name} has dtype {array.dtype}; expected one of {kinds}")
+    actions, rewards, next_values, dones = given.values()
     if not ((actions >= 0) & (actions < targets.shape[1])).all():
         raise ValueError(f"actions holds {actions!r}; expected columns below {targets.shape[1]}")
     returns = np.where(dones, rewards, rewards + gamma * next_values)
-    targets[np.arange(len(targets)), actions] = returns
+    targets[np.arange(len(targets)), actions.astype(int)] = returns
     return targets
 
 

@@ -40,8 +40,8 @@ FILES = (CONFIG, METRICS, WEIGHTS, *CHARTS, GIF, PAGE, CHECKPOINT, PREVIOUS)
 FORMAT = 4
 """Version of a checkpoint's format; a file of another is refused."""
 
-MOST_JSON = 100_000
-"""Bytes of JSON in a file, at most."""
+MOST_JSON = 1_000_000
+"""Bytes of a config.json, at most."""
 
 
 class Streams(NamedTuple):
@@ -420,7 +420,8 @@ def load_run(folder, game=None):
     except WrongGameError as error:
         raise ValueError(f"RUN {folder}: {error}") from error
     except ValueError as error:  # numbers beyond what any array or float32 holds
-        raise storage.damaged(folder / CONFIG, error) from error
+        path = WEIGHTS if str(folder / WEIGHTS) in str(error) else CONFIG
+        raise storage.damaged(folder / path, error) from error
     model.load_weights(folder / WEIGHTS)
     return settings, model, game
 
@@ -541,11 +542,12 @@ def load_checkpoint(path, game=None, engine=None):
 
 def _loaded(path, arrays, game, engine):
     """The state that these arrays hold, if they are a checkpoint's."""
-    if not np.array_equal(arrays.pop("checksum"), _checksum(arrays)):
-        raise ValueError("its checksum is not that of its contents")
-    header = json.loads(arrays.pop("json").tobytes())
+    header = json.loads(arrays["json"].tobytes())
     if header["format"] != FORMAT:
         raise ValueError(f"is no checkpoint of format {FORMAT}")
+    if not np.array_equal(arrays.pop("checksum"), _checksum(arrays)):
+        raise ValueError("its checksum is not that of its contents")
+    del arrays["json"]
     settings = _settings_from(header["settings"])
     game = game_of(settings, game, header["game"] or {})
     engine = engine or {"compiled": "auto", "numpy": "numpy"}[header["engine"]]
@@ -641,24 +643,31 @@ class Lock:
 
     def __init__(self, folder):
         self._path = folder / LOCK
-        self._file = storage.open_regular(self._path, "ab+", getattr(os, "O_NOFOLLOW", 0))
+        while True:
+            self._file = storage.open_regular(self._path, "ab+", getattr(os, "O_NOFOLLOW", 0))
+            try:
+                _lock(self._file)
+            except OSError as error:
+                with self._file as file:
+                    if error.errno not in _HELD:
+                        raise
+                    file.seek(0)
+                    holder = re.fullmatch(rb"\d{1,20}\n", file.read(30))
+                holder = f"process {int(holder[0])}" if holder else "another process"
+                raise BlockingIOError(error.errno, f"{holder} is training there") from error
+            with contextlib.suppress(OSError):  # its holder may have just removed it
+                self.require()
+                break
+            self._file.close()
         try:
-            _lock(self._file)
-            self.require()  # else another run has just ended, and taken it away
             self._file.truncate(0)
             self._file.write(f"{os.getpid()}\n".encode())
             self._file.flush()
             for place in (folder, subfolder(folder, IMAGES), subfolder(folder, MOMENTS)):
                 storage.remove_leftovers(place)
-        except OSError as error:
-            if error.errno not in _HELD:
-                self.__exit__()
-                raise
-            with self._file as file:
-                file.seek(0)
-                holder = re.fullmatch(rb"\d{1,20}\n", file.read(30))
-            holder = f"process {int(holder[0])}" if holder else "another process"
-            raise BlockingIOError(error.errno, f"{holder} is training there") from error
+        except OSError:
+            self.__exit__()
+            raise
 
     def require(self):
         """See to it that the folder is still this training's.
@@ -772,7 +781,8 @@ def require_free(folder, overwrite=False):
     """
     ours = _own(folder)
     if any(path.is_dir() for path in ours):
-        raise OSError(errno.EISDIR, f"{[p.name for p in ours if p.is_dir()]} are folders there")
+        names = ", ".join(path.name for path in ours if path.is_dir())
+        raise OSError(errno.EISDIR, f"{names} is a folder there; expected a file")
     if ours and not overwrite:
         go_on = "use --overwrite to replace it, or --resume to go on with it"
         raise ValueError(f"holds a run already; {go_on}")

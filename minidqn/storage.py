@@ -67,8 +67,8 @@ def remove_leftovers(folder):
     folder : Path
         In which no other process writes now.
     """
-    for path in folder.glob(".*.tmp"):
-        if re.fullmatch(r"\..+\.\d+\.tmp", path.name):
+    for path in folder.glob(".*.tmp*"):
+        if re.fullmatch(r"\..+\.\d+\.tmp(\.gif)?", path.name):
             path.unlink()
 
 
