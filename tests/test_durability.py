@@ -167,7 +167,8 @@ def nothing(folder):
 
 def killed_at_once(folder):
     interrupted(folder, train, "epsilon_greedy")
-    assert trained("--resume", folder, "--no-images") == 0  # to epoch 60, which is not forgotten
+    assert trained("--resume", folder, "--no-images") == 0
+    assert len(measured(folder)) == 61  # how many epochs were asked for is not forgotten
 
 
 def killed_between_two_names(folder):

@@ -189,7 +189,7 @@ def test_snake_one_by_one():
         rng = np.random.default_rng(seed)
         grid_size = int(rng.integers(3, 8))
         ep = snake.Snake(grid_size).start(rng)
-        turn, body = next(ep), []
+        turn, body, hungry = next(ep), [], 0
         while not turn.done:
             head, food = (tuple(np.argwhere(turn.frame[c])[0].tolist()) for c in (1, 2))
             body = body or [head]
@@ -209,7 +209,9 @@ def test_snake_one_by_one():
                 continue
             seen.add("followed" if new == body[-1] else "moved")
             body = [new, *(body if new == food else body[:-1])]
-            assert turn[1:3] == (new == food, len(body) == grid_size**2)
+            hungry = 0 if new == food else hungry + 1
+            full, starved = len(body) == grid_size**2, hungry == grid_size**2
+            assert turn[1:] == (new == food, full, starved)
             seen.add("full" if turn.terminated else "not full")
     assert seen >= {"hit", "followed", "full"}
 
