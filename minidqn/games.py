@@ -145,9 +145,8 @@ class Game:
             except StopIteration:
                 raise self._error(step, "it has returned; expected a turn that ends it") from None
             except Exception as error:  # of the game's own code
-                *_, where = traceback.extract_tb(error.__traceback__)
-                words = f"{type(error).__name__} in line {where.lineno} of {where.filename}"
-                raise self._error(step, f"{words}: {error}") from error
+                path = getattr(getattr(episode, "gi_code", None), "co_filename", "")
+                raise self._error(step, _fault(error, path)) from error
             if turn.done and step == 0:
                 words = "it ends before any action; with pairs, by a reward that is not 0"
                 raise self._error(step, words)
@@ -208,6 +207,13 @@ class GridGame(Game):
         super().__init__(begin, actions, shape, name, picture=picture)
 
 
+def _fault(error, path):
+    """An exception, and the line of a file that it comes from, as words."""
+    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == path]
+    where = f" in line {lines[-1]}" if lines else ""
+    return f"{type(error).__name__}{where}: {error}"
+
+
 def load(name, grid_size=10):
     """The game that a command line names.
 
@@ -248,9 +254,7 @@ def load(name, grid_size=10):
     try:
         names = runpy.run_path(path)
     except (Exception, SystemExit) as error:  # the file may raise anything
-        lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == path]
-        where = f" in line {lines[-1]}" if lines else ""
-        raise ValueError(f"game is {name}; {type(error).__name__}{where}: {error}") from error
+        raise ValueError(f"game is {name}; {_fault(error, path)}") from error
     if not isinstance(names.get(attribute), Game):
         found = [key for key, value in names.items() if isinstance(value, Game)]
         raise ValueError(f"game is {name}; expected a Game of {path}, which has {found}")

@@ -52,15 +52,32 @@ def test_turns_of_two_three_and_four():
     late = played(told((frame(), 0, False, False), (frame(), np.float32(1), False, True)))
     assert late[-1][1:] == (1.0, False, True)
     assert type(late[-1].reward) is float
+    again = frame()  # a coroutine may draw into its array again
+    first, second = played(told((again, 0), (again, True)))
+    assert not np.shares_memory(first.frame, second.frame)
+    assert second.reward == 1
 
 
-SAME = frame()
+def test_the_first_reward_is_no_action_s():
+    """A return is the sum of the rewards that actions earn."""
+    game, network = told((frame(), 7, False), (frame(), 2, False), (frame(), 1, True)), Nothing()
+    assert mean_return(network, game, 2) == random_return(game, 2) == 3
+
+
+class Nothing:
+    """A network to which all actions are alike."""
+
+    def predict(self, states):
+        return np.zeros((len(states), 2))
+
+
 MISTAKES = {
     "step 0: it ends before any action; with pairs, by a reward": [(frame(), 0.1)],
     "step 0: its frame has shape (2, 3); expected (2, 3, 4)": [(frame()[:, :, 0], 0)],
-    "step 1: its frame holds float32; expected finite numbers": [(frame(), 0), (frame(np.nan), 0)],
-    "step 0: its frame holds <U1; expected finite numbers": [(frame().astype("U1"), 0)],
-    "step 1: its frame is the one before": [(SAME, 0), (SAME[:], 0)],
+    "step 1: its frame holds float32; expected finite float32": [(frame(), 0), (frame(np.nan), 0)],
+    "step 0: its frame holds float64; expected finite float32": [(np.full((2, 3, 4), 1e39), 0)],
+    "step 0: its frame holds <U1; expected finite float32": [(frame().astype("U1"), 0)],
+    "step 1: its reward is 1e+39": [(frame(), 0), (frame(), 1e39)],
     "step 0: its reward is nan; expected a finite number": [(frame(), np.nan)],
     "step 0: its reward is '1'": [(frame(), "1")],
     "step 0: its terminated is 0; expected a bool": [(frame(), 0, 0)],

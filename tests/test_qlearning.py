@@ -115,7 +115,9 @@ def test_odd_numbers_of_td_targets():
         ({"actions": [0, 3]}, r"actions holds array\(\[0, 3\]\); expected columns below 3"),
         ({"actions": [0]}, "actions has shape"),
         ({"actions": np.array([0, -128], np.int8)}, "actions holds"),
-        ({"actions": [0.0, 1.0]}, "integer"),
+        ({"actions": [0.0, 1.0]}, "actions has dtype float64"),
+        ({"dones": [0, 1]}, "dones has dtype int64"),
+        ({"dones": True}, "dones has shape"),
         ({"rewards": [[0, 1]]}, "rewards has shape"),
         ({"q_values": np.zeros(2)}, "actions has shape"),
         ({"next_values": np.zeros((2, 3))}, "next_values has shape"),
@@ -124,7 +126,7 @@ def test_odd_numbers_of_td_targets():
 def test_td_targets_mistakes(change, words):
     right = {"actions": [0, 1], "rewards": [0, 1], "next_values": [0, 0], "dones": [False, True]}
     right["q_values"] = np.zeros((2, 3))
-    with pytest.raises((IndexError, ValueError), match=words):
+    with pytest.raises((TypeError, ValueError), match=words):
         td_targets(**(right | change))
 
 

@@ -173,15 +173,6 @@ def test_batch_types(rng):
     assert s.shape == s_prime.shape == (1, 5, 5)
 
 
-def test_coroutine_manners():
-    with pytest.raises(TypeError, match="just-started"):
-        experience_replay(1).send(numbered(0))
-    replay = primed(1)
-    replay.close()
-    with pytest.raises(StopIteration):
-        replay.send(numbered(0))
-
-
 @pytest.mark.parametrize(
     ("arguments", "error", "words"),
     [
