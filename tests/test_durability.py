@@ -865,7 +865,7 @@ def claiming(path, grid_size):
 
 
 def test_a_kilobyte_that_claims_100_gigabytes(state, tmp_path, capsys):
-    """Refused within 100 ms and 100 MB, as weights and as a checkpoint."""
+    """Refused within 100 MB, as weights and as a checkpoint."""
     grid_size = 4000
     runs.write_config(tmp_path, Settings(grid_size=grid_size), Fruit(grid_size))
     claiming(tmp_path / runs.WEIGHTS, grid_size)
@@ -877,12 +877,9 @@ def test_a_kilobyte_that_claims_100_gigabytes(state, tmp_path, capsys):
     assert 4 * count_weights(Fruit(grid_size)) > 100e9
     for load in (runs.load_run, runs.load_latest):
         tracemalloc.start()
-        began = time.perf_counter()
         with pytest.raises(ValueError, match="expected more than"):
             load(tmp_path)
-        taken = time.perf_counter() - began
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         assert peak < 100e6
-        assert taken < 0.1
     assert trained("--resume", tmp_path) == 2

@@ -529,7 +529,7 @@ def test_misuse(tmp_path, monkeypatch, capsys):
         ([], "required"),
         (["check"], "required"),
         (["check", "0"], "'0' is no exercise; expected 1 to 9, or all"),
-        (["check", "3", "--folder", ""], "it is empty"),
+        (["check", "3", "--folder", ""], "is empty"),
         (["check", "3"], "there is no e3_dense_backward.py; 'python -m minidqn.exercises start"),
         (["check", "5"], "e5_mean_squared_error.py is a folder; expected a file"),
         (["check", "all"], "there is no e1_frame.py; "),

@@ -63,8 +63,9 @@ def test_gradients_of_any_network(drawn, seed):
         if " in float32" in name:  # a gradient that cancels out may be no more than rounding
             continue
         assert check.ok or check.checked == 0, name
-        # A kink needs a ReLU whose input is 0 to within the step; random numbers have few.
-        assert check.kinks <= check.checked + 2, name
+        # A kink needs a ReLU whose input is 0 to within the step. Random numbers have few; where
+        # all pixels are alike, all inputs of a filter are, too.
+        assert check.kinks <= check.checked + 2 or np.ptp(states) == 0, name
 
 
 def three_layers(middle, rng):
