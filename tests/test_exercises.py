@@ -533,7 +533,7 @@ def test_misuse(tmp_path, monkeypatch, capsys):
         (["check", "3"], "there is no e3_dense_backward.py; 'python -m minidqn.exercises start"),
         (["check", "5"], "e5_mean_squared_error.py is a folder; expected a file"),
         (["check", "all"], "there is no e1_frame.py; "),
-        (["start", "file"], "file is a file; expected a folder"),
+        (["start", "file"], "'file' is a file; expected a folder"),
         (["begin"], "begin"),
     ]:
         assert run(*arguments) == 2
