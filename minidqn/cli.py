@@ -53,6 +53,7 @@ def run(main):
         sys.stdout.flush()
         sys.exit(status)
     except KeyboardInterrupt:
+        tell("")  # behind the ^C of the terminal
         tell("interrupted")
         sys.exit(130)
     except OSError as error:
@@ -176,10 +177,13 @@ def reading(parser, folder):
             words = "there is no such folder"
         elif not (folder / runs.WEIGHTS).exists() and (folder / runs.CHECKPOINT).exists():
             command = f"python -m minidqn.train --resume {shlex.quote(str(folder))}"
-            words = f"it has not ended yet; {command} goes on with it"
+            failure = None
             with contextlib.suppress(OSError, ValueError):
-                if (failure := runs.read_config(folder)[2]) is not None:
-                    words = f"it has failed: {failure}"
+                settings, _, failure = runs.read_config(folder)
+                if settings.game not in games.OWN:
+                    command += f" --game {shlex.quote(settings.game)}"
+            words = f"it has not ended yet; {command} goes on with it"
+            words = words if failure is None else f"it has failed: {failure}"
     parser.error(f"RUN {folder}: {words}")
 
 

@@ -95,8 +95,11 @@ class Game:
         try:
             inspect.signature(episode).bind(rng=None)
         except TypeError as error:
-            wanted = "one that takes rng, as in def episode(rng)"
-            raise TypeError(f"episode is {episode!r}; expected {wanted}: {error}") from None
+            name, wanted = (
+                getattr(episode, "__name__", episode),
+                "one that takes rng, as in def game(rng)",
+            )
+            raise TypeError(f"episode is {name}; expected {wanted}: {error}") from None
         self.episode = episode
         self.name = str(name or getattr(episode, "__name__", type(episode).__name__))
         # The memory keeps them in 32 bits.

@@ -779,15 +779,17 @@ def require_free(folder, overwrite=False):
     OSError
         If a folder or a link stands where a file of the run belongs.
     """
-    ours = _own(folder)
-    if any(path.is_dir() for path in ours):
-        names = ", ".join(path.name for path in ours if path.is_dir())
+    if any((folder / name).is_dir() for name in FILES):
+        names = ", ".join(name for name in FILES if (folder / name).is_dir())
         raise OSError(errno.EISDIR, f"{names} is a folder there; expected a file")
-    if ours and not overwrite:
+    is_run = any((folder / name).exists() for name in (CHECKPOINT, PREVIOUS))
+    with contextlib.suppress(OSError, ValueError):
+        is_run = is_run or bool(read_config(folder))
+    if is_run and not overwrite:
         go_on = "use --overwrite to replace it, or --resume to go on with it"
         raise ValueError(f"holds a run already; {go_on}")
     others = {path.name for path in folder.iterdir()} - {LOCK, IMAGES, MOMENTS}
-    if not ours and any(not name.startswith(".") for name in others):
+    if not is_run and (_own(folder) or any(not name.startswith(".") for name in others)):
         raise ValueError("holds other files; expected a new folder, or that of a run")
 
 

@@ -114,7 +114,7 @@ def test_what_is_sent_is_one_of_the_actions():
     ("change", "words"),
     [
         ({"episode": 3}, "episode is 3"),
-        ({"episode": lambda chance: None}, "expected one that takes rng, as in def episode.rng"),
+        ({"episode": lambda chance: None}, "expected one that takes rng, as in def game.rng"),
         ({"actions": []}, r"actions is \(\)"),
         ({"actions": [1, 1]}, r"actions is \(1, 1\); expected different"),
         ({"actions": [0.5]}, "an action is 0.5; expected a whole number"),
