@@ -21,7 +21,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from minidqn import command, play, runs, storage, train
+from minidqn import command, games, play, runs, storage, train
 from minidqn.fruit import Fruit
 from minidqn.recipe import count_weights, q_network
 from minidqn.replay import Memory
@@ -419,13 +419,12 @@ def state():
     return some_state(5)
 
 
-def some_state(epochs):
-    settings = Settings(grid_size=5, epochs=9, batch_size=4, capacity=40, eval_every=2)
-    streams, memory = settings.streams(), Memory(40)
-    model = q_network(5, streams.weights)
+def some_state(epochs, game="fruit"):
+    settings = Settings(game, grid_size=5, epochs=9, batch_size=4, capacity=40, eval_every=2)
+    streams, game = settings.streams(), games.load(game, 5)
+    model, memory = q_network(rng=streams.weights, game=game), Memory(40, game.shape)
     loop = train.training(model, settings, streams, memory=memory)
-    records = list(itertools.islice(loop, epochs))
-    return State(settings, Fruit(5), model, streams, memory, records)
+    return State(settings, game, model, streams, memory, list(itertools.islice(loop, epochs)))
 
 
 def same(one, other):
@@ -441,11 +440,11 @@ def same(one, other):
 
 
 @pytest.mark.parametrize("epochs", [0, 1, 9])
-@pytest.mark.parametrize("odd", [False, True])
-def test_what_is_saved_is_loaded(epochs, odd, tmp_path):
+@pytest.mark.parametrize("kind", ["fruit", "snake", "odd"])
+def test_what_is_saved_is_loaded(epochs, kind, tmp_path):
     """Also frames of any numbers, and numbers below 0, as Adam remembers them."""
-    state = some_state(epochs)
-    if odd:
+    state = some_state(epochs, "snake" if kind == "snake" else "fruit")
+    if kind == "odd":
         frame = np.full((1, 5, 5), 0.5)
         state.memory.store((frame, 1, -0.25, frame))
         state.model.named_state()["mean_square/dense/kernel"][...] = -1
