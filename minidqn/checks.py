@@ -1,5 +1,6 @@
 """Arguments that are what they should be, or one line that says what they are."""
 
+import functools
 import numbers
 import operator
 
@@ -32,9 +33,12 @@ def whole(name, value, least=1, most=None):
     ValueError
         If it is below `least` or above `most`.
     """
-    if isinstance(value, bool) or not hasattr(value, "__index__") or np.ndim(value):
+    try:
+        count = operator.index(value)
+    except TypeError:
+        count = None
+    if count is None or isinstance(value, bool):
         raise TypeError(f"{name} is {value!r}; expected a whole number")
-    count = operator.index(value)
     if count < least:
         raise ValueError(f"{name} is {value}; expected at least {least}")
     if most is not None and count > most:
@@ -66,13 +70,20 @@ def number(name, value, inside):
     ValueError
         If it is outside the interval, or NaN.
     """
-    if isinstance(value, bool) or not isinstance(value, (numbers.Real, np.number)):
+    kinds = float, int, numbers.Real, np.number  # the first two are looked at fastest
+    if isinstance(value, bool) or not isinstance(value, kinds):
         raise TypeError(f"{name} is {value!r}; expected a number in {inside}")
-    low, high = map(float, inside[1:-1].split(", "))
-    ends = {end for end, bracket in ((low, "("), (high, ")")) if bracket in inside}
-    if not low <= value <= high or value in ends:
+    low, high, outside = _bounds(inside)
+    if not low <= value <= high or value in outside:
         raise ValueError(f"{name} is {value}; expected a number in {inside}")
     return float(value)
+
+
+@functools.cache
+def _bounds(inside):
+    """Both ends of an interval, and those of them that are outside it."""
+    low, high = map(float, inside[1:-1].split(", "))
+    return low, high, [low] * (inside[0] == "(") + [high] * (inside[-1] == ")")
 
 
 def generator(rng):

@@ -214,22 +214,26 @@ class Memory:
             longer = np.empty((2 * need, rows.shape[1]), np.int32)
             longer[kept % len(longer)] = self._pixels[kept % len(self._pixels)]
             self._pixels = longer
-        places = np.arange(self._end, self._end + len(rows)) % len(self._pixels)
-        self._pixels[places] = rows
+        begin = self._end % len(self._pixels)
+        fits = rows[: len(self._pixels) - begin]
+        self._pixels[begin : begin + len(fits)] = fits
+        self._pixels[: len(rows) - len(fits)] = rows[len(fits) :]
         self._end += len(rows)
 
     def take(self, places):
         """The experiences at `places`, copied into a batch; 0 is the oldest one's place."""
-        records = self._records[(np.asarray(places) + self._oldest) % self.capacity]
+        places = (np.asarray(places) + self._oldest) % self.capacity
+        records, n = self._records.take(places, axis=0), len(places)
         begin, end = records[:, :2].T.reshape(-1), records[:, 1:3].T.reshape(-1)  # of S, then S'
         counts = end - begin
-        last = counts.cumsum()
-        first = last - counts
-        rows = np.arange(last[-1]) + (begin - first).repeat(counts)
-        pixels = self._pixels.take(rows % len(self._pixels), axis=0)
+        last = counts.cumsum(dtype=np.int32)
+        first = last - counts.astype(np.int32)
+        rows = np.arange(last[-1]) + (begin % len(self._pixels) - first).repeat(counts)
+        pixels = self._pixels.take(rows, axis=0, mode="wrap")  # faster than a modulo of each
         positions, values = pixels[:, 0].copy(), pixels[:, 1:].copy().view(np.float32).reshape(-1)
-        bounds = np.stack([first, last]).reshape(2, 2, -1).swapaxes(0, 1)
-        states, next_states = (Pixels(self.shape, *b, positions, values) for b in bounds)
+        split, active = int(last[n - 1]), int(last[-1])
+        states = Pixels(self.shape, first[:n], last[:n], positions, values, split)
+        next_states = Pixels(self.shape, first[n:], last[n:], positions, values, active - split)
         actions, rewards = records[:, 3:5].T.astype(np.int32)
         dones = records[:, 5] != 0
         return Batch(states, actions, rewards.view(np.float32), next_states, dones)
