@@ -351,7 +351,8 @@ def test_a_system_without_locks(tmp_path, capsys, monkeypatch):
 
 
 def test_what_killed_processes_leave_is_removed(tmp_path):
-    (tmp_path / f".{runs.CHECKPOINT}.12345.tmp").write_bytes(b"half of it")
+    for name in (f".{runs.CHECKPOINT}.12345.tmp", ".game.12345.tmp.gif"):
+        (tmp_path / name).write_bytes(b"half of it")
     (tmp_path / ".mine.tmp").write_text("not the run's")
     assert trained(*RING, "--epochs", 2, "--out", tmp_path) == 0
     assert names(tmp_path, ".*") == [".mine.tmp"]

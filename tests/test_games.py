@@ -85,7 +85,6 @@ MISTAKES = {
     "step 0: it yields array(": [frame()],
     "step 0: it yields (1,); expected (frame, reward, terminated)": [(1,)],
     "step 1: it has returned; expected a turn that ends it": [(frame(), 0)],
-    "step 0: it has returned": [],
 }
 
 

@@ -47,6 +47,8 @@ def test_a_seed_gives_the_same_games(name):
 
 def test_rendering():
     env = gymnasium.make("minidqn/Fruit-v0", render_mode="rgb_array")
+    with pytest.raises(ValueError, match=r"action is 0; expected reset\(\)"):
+        env.unwrapped.step(0)
     env.reset(seed=0)
     assert env.render().shape == (240, 240, 3)
     env = gymnasium.make("minidqn/Snake-v0", render_mode="ansi", grid_size=4)

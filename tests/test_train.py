@@ -368,7 +368,7 @@ def test_play_mistakes(finished, tmp_path, capsys):
     for words, *flags in (
         ("--games is 0", finished, "--games", 0),
         ("--games is 1000000000; expected at most 10000", finished, "--games", 10**9),
-        ("required: RUN",),
+        ("--game is snake; the run in .* plays fruit", finished, "--game", "snake"),
         ("file' is a file; expected a folder", finished, "--out", tmp_path / "file"),
         ("error: --out .* cannot be written to: ", finished, "--out", tmp_path),
         ("there is no such folder", tmp_path / "none"),
@@ -508,9 +508,10 @@ def test_streams_are_independent_and_fixed():
 GAME = """
 import numpy as np
 from minidqn.games import Game
+from neighbour import COINS
 
 def walk(rng=None):
-    row, coins = 0, {1, 3}
+    row, coins = 0, set(COINS)
     for step in range(8):
         frame = np.zeros((2, 5, 5))
         frame[0, row, 2] = 1
@@ -529,6 +530,7 @@ def own(tmp_path):
     """A file with a game, how it is named, and the folder and flags of a short run of it."""
     path, folder = tmp_path / "my game.py", tmp_path / "run"
     path.write_text(GAME)
+    path.with_name("neighbour.py").write_text("COINS = {1, 3}")
     game = ["--game", f"{path}:game"]
     return path, game, folder, [*game, *OWN, "--out", folder]
 
@@ -575,8 +577,9 @@ def test_a_game_in_a_file_goes_on(own, tmp_path, capsys):
     ("text", "status", "words"),
     [
         (GAME.replace("1 if", "np.nan if"), 1, "walk, step 2: its reward is nan"),
-        (GAME.replace("np.zeros", "np.zero"), 1, "walk, step 0: AttributeError in line 8: module"),
+        (GAME.replace("np.zeros", "np.zero"), 1, "walk, step 0: AttributeError in line 9: module"),
         ("import nothing_of_this_name", 2, "ModuleNotFoundError in line 1: No module"),
+        ("import sys; sys.exit(3)", 2, "SystemExit in line 1: 3"),
         ("game = 3", 2, "expected a Game of"),
         ("def game(:", 2, "SyntaxError: "),
     ],
