@@ -286,11 +286,7 @@ def test_flags_reach_the_settings(tmp_path):
         (["--capacity", "1000000000000000"], "--capacity, --filters and --units .* do not fit"),
         (["--game", "chess"], "--game is chess; expected fruit, snake, gym:ID, or a file"),
         (["--game", "no.py:game"], "--game is no.py:game; there is no file no.py; expected fruit"),
-        (
-            ["--filters", "4", "--kernel-size", "11"],
-            "10 x 10; expected at least 11 x 11 for 1 convo",
-        ),
-        (["--units", "0"], "--units is 0"),
+        (["--learning-rate", "0"], "--learning-rate is 0.0"),
         (["--out", ""], "argument --out: '' is empty"),
         (["--out", "~nosuchuser/x"], "argument --out: '~nosuchuser/x' is no name"),
     ],
