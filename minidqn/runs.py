@@ -737,10 +737,8 @@ def numbered(folder, name):
 
     Parameters
     ----------
-    folder : Path
-        The run's folder.
-    name : str
-        `IMAGES` or `MOMENTS`.
+    folder, name
+        As for `subfolder`.
 
     Returns
     -------
