@@ -5,7 +5,7 @@ import copy
 import numpy as np
 import pytest
 
-from minidqn.nn import Conv2D, Dense, Flatten, RMSprop
+from minidqn.nn import Conv2D, Dense, Flatten, RMSprop, losses, optimizers
 from minidqn.recipe import q_network
 from tests.test_layers import frames, network
 
@@ -63,3 +63,50 @@ def test_five_updates(layers, kind, rng):
     for name, parameter in zip(names, parameters, strict=True):
         weight = as_torch(model.named_weights()[name])
         assert np.abs(weight - parameter.detach().numpy()).max() < 1e-4, name
+
+
+@pytest.mark.parametrize(
+    ("words", "rule", "options"),
+    [
+        ("sgd", "SGD", {}),
+        ("rmsprop epsilon=0.01", "RMSprop", {"alpha": 0.9, "eps": 0.01}),
+        ("rmsprop rho=0.5 momentum=0.9", "RMSprop", {"alpha": 0.5, "momentum": 0.9}),
+        ("rmsprop rho=0.95 centered=true epsilon=0.01", "RMSprop",
+         {"alpha": 0.95, "centered": True, "eps": 0.01}),
+        ("rmsprop momentum=0.9 centered=true epsilon=1e-4", "RMSprop",
+         {"alpha": 0.9, "momentum": 0.9, "centered": True, "eps": 1e-4}),
+        ("adam", "Adam", {"eps": 1e-7}),
+        ("adam beta_1=0.5 beta_2=0.9 epsilon=0.01", "Adam", {"betas": (0.5, 0.9), "eps": 0.01}),
+    ],
+)  # fmt: skip
+def test_fifty_updates(words, rule, options, rng):
+    """Of every rule and its options, in float64."""
+    weights = rng.standard_normal(64)
+    ours, theirs = weights.copy(), torch.tensor(weights, requires_grad=True)
+    optimizer = optimizers.get(words, learning_rate=0.01)
+    optimizer.build(ours)
+    other = getattr(torch.optim, rule)([theirs], lr=0.01, **options)
+    for _ in range(50):
+        gradient = rng.standard_normal(64) * 10 ** rng.uniform(-3, 3)
+        assert optimizer.update(ours, gradient)
+        theirs.grad = torch.tensor(gradient)
+        other.step()
+        np.testing.assert_allclose(ours, theirs.detach().numpy(), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("name", "theirs"),
+    [
+        ("mse", torch.nn.functional.mse_loss),
+        ("huber", lambda x, y: torch.nn.functional.smooth_l1_loss(x, y, reduction="sum") / len(x)),
+    ],
+)
+def test_losses(name, theirs, rng):
+    for _ in range(50):
+        targets = rng.standard_normal((5, 3)) * 3
+        outputs = torch.tensor(rng.standard_normal((5, 3)), requires_grad=True)
+        expected = theirs(outputs, torch.tensor(targets))
+        expected.backward()
+        loss, numbers = losses.get(name), outputs.detach().numpy()
+        assert np.isclose(loss.value(numbers, targets), expected.item(), rtol=1e-12)
+        np.testing.assert_allclose(loss.gradient(numbers, targets), outputs.grad, rtol=1e-12)

@@ -2,12 +2,12 @@
 
 from minidqn.nn.gradcheck import GradientCheck, check_gradients
 from minidqn.nn.layers import Conv2D, Dense, Flatten, Layer
-from minidqn.nn.losses import MeanSquaredError
+from minidqn.nn.losses import Huber, MeanSquaredError
 from minidqn.nn.models import Sequential
-from minidqn.nn.optimizers import SGD, Optimizer, RMSprop
+from minidqn.nn.optimizers import SGD, Adam, Optimizer, RMSprop
 from minidqn.nn.pixels import Pixels
 
 __all__ = [
-    "SGD", "Conv2D", "Dense", "Flatten", "GradientCheck", "Layer", "MeanSquaredError", "Optimizer",
-    "Pixels", "RMSprop", "Sequential", "check_gradients",
+    "SGD", "Adam", "Conv2D", "Dense", "Flatten", "GradientCheck", "Huber", "Layer",
+    "MeanSquaredError", "Optimizer", "Pixels", "RMSprop", "Sequential", "check_gradients",
 ]  # fmt: skip

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from minidqn.checks import number
+
 
 class MeanSquaredError:
     """The mean of the squared errors, over the outputs and then over the batch.
@@ -50,13 +52,53 @@ class MeanSquaredError:
         return errors * errors.dtype.type(2 / errors.size)
 
 
+class Huber:
+    """Squared errors up to `delta`, straight lines beyond: their slope never exceeds `delta`.
+
+    ``huber(e) = e**2 / 2 if abs(e) <= delta else delta * (abs(e) - delta / 2)``
+
+    ``loss = 1/N * sum over n,a of huber(predictions[n,a] - targets[n,a])``
+
+    The sum is over the outputs, where Keras takes their mean: of a network of Q-values, only
+    the output of the chosen action has an error, and the loss is that of this action.
+
+    Parameters
+    ----------
+    delta : float
+        Where the line begins.
+
+    References
+    ----------
+    Huber (1964), *Robust estimation of a location parameter*. Mnih et al. (2015), Methods:
+    "the error term ... to be between -1 and 1".
+    """
+
+    def __init__(self, delta=1.0):
+        self.delta = number("delta", delta, "(0, inf)")
+
+    def value(self, predictions, targets):
+        """The loss of `predictions` for their `targets`, in float64."""
+        with np.errstate(invalid="ignore"):  # infinity less infinity: the loss is NaN then
+            errors = np.abs(np.subtract(predictions, targets, dtype=np.float64))
+            near = np.minimum(errors, self.delta)
+            return float((near * (errors - near / 2)).sum()) / len(errors)
+
+    def gradient(self, predictions, targets):
+        """The slope of the loss by the `predictions`, for their `targets`, in their dtype."""
+        errors = predictions - targets
+        return np.clip(errors, -self.delta, self.delta) / errors.dtype.type(len(errors))
+
+
+LOSSES = {"mse": MeanSquaredError, "mean_squared_error": MeanSquaredError, "huber": Huber}
+
+
 def get(loss):
     """The loss that a name stands for.
 
     Parameters
     ----------
     loss : str or object
-        "mse" or "mean_squared_error" in any case, or an object with the methods
+        "mse", "mean_squared_error" or "huber" in any case, or an object with the methods
         ``value`` and ``gradient`` of `MeanSquaredError`.
 
     Returns
@@ -69,8 +111,10 @@ def get(loss):
     ValueError
         If it is neither.
     """
-    if isinstance(loss, str) and loss.lower() in ("mse", "mean_squared_error"):
-        return MeanSquaredError()
+    if isinstance(loss, str) and loss.lower() in LOSSES:
+        return LOSSES[loss.lower()]()
     if hasattr(loss, "value") and hasattr(loss, "gradient") and not isinstance(loss, type):
         return loss
-    raise ValueError(f"loss is {loss!r}; expected 'mse' or an object with value and gradient")
+    raise ValueError(
+        f"loss is {loss!r}; expected 'mse', 'huber' or an object with value and gradient"
+    )

@@ -10,7 +10,7 @@ import numpy as np
 
 from minidqn import storage
 from minidqn.checks import finite, generator, numeric, whole
-from minidqn.nn import losses
+from minidqn.nn import losses, optimizers
 from minidqn.nn.engine import Engine, why_not
 from minidqn.nn.kernels import aligned, whole_vectors
 from minidqn.nn.layers import Layer
@@ -172,10 +172,11 @@ class Sequential:
 
         Parameters
         ----------
-        optimizer : Optimizer
-            The rule of the steps, such as `RMSprop`; it belongs to this network from now on.
+        optimizer : str or Optimizer
+            The rule of the steps, such as `RMSprop` or "adam", as ``optimizers.get`` takes it;
+            it belongs to this network from now on.
         loss : str or object
-            "mse", or any object that ``losses.get`` takes.
+            "mse", "huber", or any object that ``losses.get`` takes.
         engine : {"auto", "compiled", "numpy"}
             "compiled" runs all layers through the kernels, "numpy" each as it is written;
             "auto" is "compiled" if the kernels know every layer and the last is a Dense.
@@ -185,11 +186,10 @@ class Sequential:
         TypeError
             If `optimizer` has no ``build`` and ``update``.
         ValueError
-            If there are no layers, no such loss or no such engine, or the kernels do not
+            If there are no layers, no such optimizer, loss or engine, or the kernels do not
             know a layer and `engine` is "compiled".
         """
-        if isinstance(optimizer, type) or not {"build", "update"} <= set(dir(optimizer)):
-            raise TypeError(f"optimizer is {optimizer!r}; expected one such as RMSprop()")
+        optimizer = optimizers.get(optimizer)
         if engine not in ENGINES:
             raise ValueError(f"engine is {engine!r}; expected one of {ENGINES}")
         loss = losses.get(loss)

@@ -1,10 +1,14 @@
-"""Rules that turn a gradient into a step: SGD and RMSprop.
+"""Rules that turn a gradient into a step: SGD, RMSprop and Adam.
 
 An optimizer sees a network as one flat array of parameters and one of their gradients,
 and has arrays of the same shape for what it remembers. A rule is one loop over them. The
 arithmetic is done in the dtype of the parameters, to which hyperparameters are rounded
 first. Between the weights lie zeros that fill up rows; their gradients are 0.
 """
+
+import contextlib
+import inspect
+import json
 
 import numpy as np
 
@@ -79,16 +83,18 @@ class Optimizer:
         """
         raise NotImplementedError
 
-    def _step(self, rule, parameters, gradients, *hyperparameters):
-        """Do a rule's loop over checked arrays."""
+    def _step(self, rule, parameters, gradients, state, *hyperparameters):
+        """Do a rule's loop over checked arrays; `state` names its own, in order."""
         if parameters is not self._parameters:
             raise ValueError(f"this {type(self).__name__} was built for another network's weights")
         kind, wanted = parameters.dtype.type, (parameters.shape, parameters.dtype)
-        for name, array in {"gradients": gradients, **self.state}.items():
+        arrays = {"gradients": gradients, **{n: self.state[n] for n in state if n in self.state}}
+        for name, array in arrays.items():
             have = array.shape, array.dtype
             if have != wanted or not array.flags.carray:
                 raise ValueError(f"{name} is of {have}; expected {wanted}, as the parameters are")
-        return rule[kind](parameters, gradients, *self.state.values(), *map(kind, hyperparameters))
+        own = (self.state.get(name, parameters[:0]) for name in state)  # empty if not in use
+        return rule[kind](parameters, gradients, *own, *map(kind, hyperparameters))
 
 
 def _rule(loop):
@@ -115,7 +121,7 @@ class SGD(Optimizer):
     """
 
     def update(self, parameters, gradients):
-        return self._step(_sgd, parameters, gradients, self.learning_rate)
+        return self._step(_sgd, parameters, gradients, (), self.learning_rate)
 
 
 @_rule
@@ -146,29 +152,41 @@ class RMSprop(Optimizer):
         Share of the mean square that is kept at each update, in [0, 1).
     epsilon : float
         Added to the root so that it is never 0.
+    momentum : float
+        Share of the last step that the next one repeats, in [0, 1).
+    centered : bool
+        Whether v less the square of the mean gradient stands under the root: the variance.
 
     Raises
     ------
     TypeError, ValueError
-        If learning_rate or epsilon is not a finite number above 0, or rho is
-        outside [0, 1).
+        If learning_rate or epsilon is not a finite number above 0, rho or momentum is
+        outside [0, 1), or centered is not a bool.
 
     References
     ----------
-    Tieleman & Hinton (2012), *Neural Networks for Machine Learning*, lecture 6.5.
+    Tieleman & Hinton (2012), *Neural Networks for Machine Learning*, lecture 6.5; Graves
+    (2013), *Generating Sequences With Recurrent Neural Networks*, for the variance.
     https://docs.pytorch.org/docs/stable/generated/torch.optim.RMSprop.html
     """
 
-    remembers = ("mean_square",)
-
-    def __init__(self, learning_rate=0.001, rho=0.9, epsilon=1e-8):
+    def __init__(self, learning_rate=0.001, rho=0.9, epsilon=1e-8, *, momentum=0.0, centered=False):
         super().__init__(learning_rate)
         self.rho = number("rho", rho, "[0, 1)")
+        self.momentum = number("momentum", momentum, "[0, 1)")
         self.epsilon = number("epsilon", epsilon, "(0, inf)")
+        if not isinstance(centered, bool):
+            raise TypeError(f"centered is {centered!r}; expected a bool")
+        self.centered = centered
+        self.remembers = ("mean_square",) + ("mean_gradient",) * centered
+        self.remembers += ("velocity",) * (momentum > 0)
 
     def update(self, parameters, gradients):
         rates = self.learning_rate, self.rho, 1 - self.rho, self.epsilon
-        return self._step(_rmsprop, parameters, gradients, *rates)
+        if self.remembers == ("mean_square",):
+            return self._step(_rmsprop, parameters, gradients, self.remembers, *rates)
+        state = "mean_square", "mean_gradient", "velocity"
+        return self._step(_rmsprop_graves, parameters, gradients, state, *rates, self.momentum)
 
 
 @_rule
@@ -179,3 +197,128 @@ def _rmsprop(w, g, v, learning_rate, rho, one_minus_rho, epsilon):
         w[p] -= learning_rate * g[p] / (np.sqrt(v[p]) + epsilon)
         finite &= np.isfinite(v[p] + w[p])  # one of the two that is not makes the sum so
     return finite
+
+
+@_rule
+def _rmsprop_graves(w, g, v, mean, velocity, learning_rate, rho, one_minus_rho, epsilon, momentum):
+    """Centered if `mean` is not empty, with momentum if `velocity` is not."""
+    finite = True
+    for p in range(len(w)):
+        v[p] = rho * v[p] + one_minus_rho * g[p] * g[p]
+        variance = v[p]
+        if len(mean):
+            mean[p] = rho * mean[p] + one_minus_rho * g[p]
+            variance = max(v[p] - mean[p] * mean[p], np.float32(0))  # below it by rounding only
+        step = learning_rate * g[p] / (np.sqrt(variance) + epsilon)
+        if len(velocity):
+            velocity[p] = momentum * velocity[p] + step
+            step = velocity[p]
+        w[p] -= step
+        finite &= np.isfinite(v[p] + w[p])
+    return finite
+
+
+class Adam(Optimizer):
+    """Steps along a running mean of the gradient, divided by its root mean square.
+
+    ``m = beta_1 * m + (1 - beta_1) * g`` and ``v = beta_2 * v + (1 - beta_2) * g**2``
+
+    ``w -= learning_rate * m_hat / (sqrt(v_hat) + epsilon)``
+
+    m and v start at 0, which makes them too small at first; ``m_hat = m / (1 - beta_1**t)``
+    and ``v_hat = v / (1 - beta_2**t)`` at update t, from 1, are not.
+
+    Parameters
+    ----------
+    learning_rate : float
+        Length of a step, roughly in units of the weights.
+    beta_1, beta_2 : float
+        Shares of the two means that are kept at each update, in [0, 1).
+    epsilon : float
+        Added to the root so that it is never 0, as in the paper and in PyTorch.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If learning_rate or epsilon is not a finite number above 0, or a beta is outside
+        [0, 1).
+
+    References
+    ----------
+    Kingma & Ba (2015), *Adam: A Method for Stochastic Optimization*, algorithm 1.
+    """
+
+    remembers = ("mean_gradient", "mean_square")
+
+    def __init__(self, learning_rate=0.001, beta_1=0.9, beta_2=0.999, epsilon=1e-7):
+        super().__init__(learning_rate)
+        self.beta_1 = number("beta_1", beta_1, "[0, 1)")
+        self.beta_2 = number("beta_2", beta_2, "[0, 1)")
+        self.epsilon = number("epsilon", epsilon, "(0, inf)")
+
+    def build(self, parameters):
+        super().build(parameters)
+        self.state["updates"] = np.zeros(1, np.int64)  # t, kept and saved like the means
+
+    def update(self, parameters, gradients):
+        self.state["updates"] += 1
+        t, beta_1, beta_2 = int(self.state["updates"][0]), self.beta_1, self.beta_2
+        rates = beta_1, 1 - beta_1, beta_2, 1 - beta_2, self.learning_rate / (1 - beta_1**t)
+        rates += (1 - beta_2**t) ** -0.5, self.epsilon
+        return self._step(_adam, parameters, gradients, self.remembers, *rates)
+
+
+@_rule
+def _adam(w, g, m, v, beta_1, one_minus_1, beta_2, one_minus_2, rate, root, epsilon):
+    finite = True
+    for p in range(len(w)):
+        m[p] = beta_1 * m[p] + one_minus_1 * g[p]
+        v[p] = beta_2 * v[p] + one_minus_2 * g[p] * g[p]
+        w[p] -= rate * m[p] / (root * np.sqrt(v[p]) + epsilon)
+        finite &= np.isfinite(v[p] + w[p])
+    return finite
+
+
+OPTIMIZERS = {"sgd": SGD, "rmsprop": RMSprop, "adam": Adam}
+
+
+def get(optimizer, learning_rate=None):
+    """The optimizer that some words stand for.
+
+    Parameters
+    ----------
+    optimizer : str or object
+        "sgd", "rmsprop" or "adam", and parameters with their values in JSON, such as
+        "rmsprop rho=0.95 centered=true"; or an object with the methods ``build`` and
+        ``update`` of `Optimizer`.
+    learning_rate : float, optional
+        Length of a step; the rule's own by default.
+
+    Returns
+    -------
+    object
+        The optimizer.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If there is no such optimizer, or it has no such parameter or value.
+    """
+    if not isinstance(optimizer, str):
+        if isinstance(optimizer, type) or not {"build", "update"} <= set(dir(optimizer)):
+            raise TypeError(f"optimizer is {optimizer!r}; expected one such as RMSprop()")
+        return optimizer
+    name, *words = optimizer.split() or [""]
+    rule, given = OPTIMIZERS.get(name.lower()), {}
+    known = list(inspect.signature(rule).parameters) if rule else []
+    for word in words:
+        key, _, value = word.partition("=")
+        with contextlib.suppress(ValueError, RecursionError):
+            given[key] = json.loads(value)
+    if rule is None or len(given) < len(words) or not given.keys() <= set(known):
+        wanted = f"{name} with {', '.join(known)}" if rule else f"one of {', '.join(OPTIMIZERS)}"
+        example = "such as 'rmsprop rho=0.95 centered=true'"
+        raise ValueError(f"optimizer is {optimizer!r:.80}; expected {wanted}, {example}")
+    if learning_rate is not None:
+        given.setdefault("learning_rate", learning_rate)
+    return rule(**given)
