@@ -119,7 +119,6 @@ def game(env, max_steps=10_000):
         raise ValueError(f"game is gym:{name}; its actions are {actions}; expected Discrete")
     channels_last = len(space.shape) == 3 and space.shape[-1] <= space.shape[0]
     scale = np.float32(1 if space.dtype.kind == "f" else 1 / max(int(space.high.max()), 1))
-    idle = [made]  # games that go on at the same time need an environment each
 
     def frame_of(observation):
         frame = np.array(observation, np.float32) * scale
@@ -128,16 +127,17 @@ def game(env, max_steps=10_000):
         return np.moveaxis(frame, -1, 0) if channels_last else frame
 
     def episode(rng):
-        env_now = idle.pop() if idle else _make(env) if isinstance(env, str) else copy.deepcopy(env)
+        # A new one for each game: some keep more past reset() than the seed says.
+        fresh = _make(env) if isinstance(env, str) else copy.deepcopy(env)
         try:
-            observation, _ = env_now.reset(seed=int(rng.integers(2**31)))
+            observation, _ = fresh.reset(seed=int(rng.integers(2**31)))
             action = yield frame_of(observation), 0, False, False
             for step in range(1, max_steps + 1):
-                observation, reward, terminated, truncated, _ = env_now.step(action)
+                observation, reward, terminated, truncated, _ = fresh.step(action)
                 truncated = bool(truncated) or step == max_steps
                 action = yield frame_of(observation), reward, bool(terminated), truncated
         finally:
-            idle.append(env_now)
+            fresh.close()
 
     shape = frame_of(np.zeros(space.shape)).shape
     first = int(actions.start)
