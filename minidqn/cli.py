@@ -273,8 +273,8 @@ class Progress:
 
     Parameters
     ----------
-    epochs : int
-        How many there will be.
+    settings : Settings
+        The run's, which say when it ends.
     stream : file object
         Where to show it.
     evaluated : Record, optional
@@ -284,8 +284,8 @@ class Progress:
     EVERY_EPOCHS = 100
     REFRESH_SECONDS = 0.1
 
-    def __init__(self, epochs, stream=None, evaluated=None):
-        self.epochs, self.evaluated = epochs, evaluated
+    def __init__(self, settings, stream=None, evaluated=None):
+        self.settings, self.evaluated = settings, evaluated
         self.stream = sys.stdout if stream is None else stream
         self.moving = self.stream.isatty() and os.environ.get("TERM") != "dumb"
         self.first = None  # the first record with updates
@@ -303,7 +303,7 @@ class Progress:
             self.evaluated = record
         if self.first is None and record.updates:
             self.first = record  # the epochs before it cost next to nothing
-        last = record.epoch == self.epochs
+        last = self.settings.ended(record)
         if self.moving and (last or record.seconds - self.shown >= self.REFRESH_SECONDS):
             self.shown = record.seconds
             line = self._line(record)[: shutil.get_terminal_size().columns - 1]
@@ -336,12 +336,11 @@ class Progress:
     def _line(self, record):
         """The moving line."""
         left, per_second, first = "-:--", 0.0, self.first or record
+        goal, done = self.settings.goal, self.settings.done(record)
         if record.epoch > first.epoch:
             seconds = record.seconds - first.seconds
             per_second = (record.updates - first.updates) / max(seconds, 1e-9)
-            seconds *= (self.epochs - record.epoch) / (record.epoch - first.epoch)
+            seconds *= max(goal - done, 0) / (done - self.settings.done(first))
             left = f"{round(seconds) // 60}:{round(seconds) % 60:02d}"
-        done = (
-            f"epoch {record.epoch}/{self.epochs}  loss {record.loss:.6f}  {self._score(' ', '-')}"
-        )
-        return f"{done}  {per_second:,.0f} updates/s  {left} left"
+        done = f"{self.settings.unit[:-1]} {done}/{goal}  loss {record.loss:.6f}"
+        return f"{done}  {self._score(' ', '-')}  {per_second:,.0f} updates/s  {left} left"

@@ -30,6 +30,17 @@ CHECKPOINT_EVERY = 50
 
 SETTINGS = {field.name: field for field in dataclasses.fields(Settings)}
 
+PRESETS = {
+    "minatar": {
+        "game": "gym:MinAtar/Breakout-v0", "steps": 5_000_000, "batch_size": 32, "epsilon": 1.0,
+        "exploration_final_eps": 0.1, "exploration_steps": 100_000, "gamma": 0.99,
+        "target_update_interval": 1000, "loss": "huber", "learning_rate": 0.00025,
+        "optimizer": "rmsprop rho=0.95 epsilon=0.01 centered=true", "learning_starts": 5000,
+        "filters": (16,), "units": 128, "eval_every": 1000,
+    },
+}  # fmt: skip
+"""Settings that belong together. minatar: the DQN of Young & Tian (2019), with all six actions."""
+
 
 def _parser():
     """The command line; options that are not given are not in its result."""
@@ -44,19 +55,24 @@ def _parser():
         parser.add_argument(flag, help=words, **how)
 
     for name, field in SETTINGS.items():
-        how = {"type": field.type, "metavar": {float: "X", str: "GAME"}.get(field.type, "N")}
+        letters = {float: "X", str: "GAME" if name == "game" else "NAME"}
+        how = {"type": field.type, "metavar": letters.get(field.type, "N")}
         default = field.default
+        if field.type is bool:
+            how, default = {"action": argparse.BooleanOptionalAction}, None
         if field.type is tuple:
             how |= {"type": int, "nargs": "*"}
             default = " ".join(map(str, default))
         add(_flag(name), field.metadata["help"], default, **how)
+    add("--preset", "settings that belong together; flags beside it change some of them",
+        choices=PRESETS)  # fmt: skip
     add("--checkpoint-every", "epochs from one checkpoint to the next", CHECKPOINT_EVERY,
         type=int, metavar="N")  # fmt: skip
     add("--engine", "numpy runs every layer as it is written, to be stepped through, and slowly",
         "auto", choices=ENGINES)  # fmt: skip
     add("--out", "folder that the run is kept in", "runs/GAME", type=cli.as_folder,
         metavar="FOLDER")  # fmt: skip
-    add("--resume", "go on with the run in this folder, with its settings; --epochs may be more",
+    add("--resume", "go on with the run in this folder; --epochs or --steps may be more",
         type=cli.as_folder, metavar="FOLDER")  # fmt: skip
     add("--overwrite", "replace a run that is there", action="store_true")
     add("--no-images", "draw no pictures", action="store_true")
@@ -77,6 +93,10 @@ def _as_flags(error):
 def _new(parser, given, stack):
     """A new run: its state before the first epoch, its folder, its lock, and what empties it."""
     options = {name: value for name, value in given.items() if name in SETTINGS}
+    if {"epochs", "steps"} <= options.keys():
+        parser.error("--epochs and --steps both say when the run ends; expected one of them")
+    preset = PRESETS.get(given.get("preset"), {})
+    options = preset | ({"steps": 0} if "epochs" in options else {}) | options
     try:
         settings = Settings(**options)
         if "grid_size" in options and settings.game not in games.OWN:
@@ -97,13 +117,14 @@ def _new(parser, given, stack):
             runs.require_free(folder, "overwrite" in given)
         except ValueError as error:
             parser.error(f"--out {folder} {error}")
-    return State(settings, game, model, streams, memory, []), folder, lock, runs.clear
+    state = State(settings, game, model, streams, memory, [], settings.target_network(model))
+    return state, folder, lock, runs.clear
 
 
 def _old(parser, given, stack):
     """The same of a run that goes on from its last checkpoint that is whole."""
     folder, game = given["resume"], None
-    for name in ("out", "overwrite"):
+    for name in ("out", "overwrite", "preset"):
         if name in given:
             parser.error(f"--{name} is for a new run; --resume goes on with the old one")
     if not any((folder / name).exists() for name in (runs.CHECKPOINT, runs.PREVIOUS)):
@@ -123,33 +144,39 @@ def _old(parser, given, stack):
     for failure in failures:
         cli.tell(f"{failure}; going back to {runs.PREVIOUS}")
     state = _with_options(parser, state, given, folder)
-    done, epochs = len(state.records), state.settings.epochs
-    if done < epochs:
-        print(f"going on after epoch {done} of {epochs}")
+    settings, last = state.settings, _last(state.records)
+    goal, unit = settings.goal, settings.unit
+    if settings.ended(last):
+        print(f"all {goal} {unit} are done; --{unit} N goes on to {unit[:-1]} N")
     else:
-        print(f"all {epochs} epochs are done; --epochs N goes on to epoch N")
+        print(f"going on after {unit[:-1]} {settings.done(last)} of {goal}")
     return state, folder, lock, runs.discard_newest if failures else None
 
 
+def _last(records):
+    """The last record, or None before the first epoch."""
+    return records[-1] if records else None
+
+
 def _with_options(parser, state, given, folder):
-    """A state whose number of epochs is what was asked for; no other setting changes."""
-    had, done = state.settings, len(state.records)
+    """A state whose run is as long as was asked for; no other setting changes."""
+    had, unit = state.settings, state.settings.unit
     for name in SETTINGS.keys() & given.keys():
         value, kept = given[name], getattr(had, name)
         value = tuple(value) if isinstance(value, list) else value
         moved = name == "game" and not {value, kept} & games.OWN.keys()  # such as a file
-        if name != "epochs" and value != kept and not moved:
+        if name != unit and value != kept and not moved:
             parser.error(f"{_flag(name)} is {value}; the run in {folder} has {kept}, and keeps it")
-    epochs, game = given.get("epochs", had.epochs), given.get("game", had.game)
-    if epochs < done:
-        parser.error(f"--epochs is {epochs}; the run in {folder} has done {done} already")
+    goal, game = given.get(unit, had.goal), given.get("game", had.game)
+    if goal != had.goal and goal < (done := had.done(_last(state.records))):
+        parser.error(f"--{unit} is {goal}; the run in {folder} has done {done} already")
+    settings = dataclasses.replace(had, **{unit: goal}, game=game)
     # A record that was measured because its epoch was the last is not, if others follow.
     unmeasured = dict.fromkeys(("mean_return", "wins", "starts", "q_error"))
     records = [
-        r if r.epoch % had.eval_every == 0 or r.epoch == epochs else r._replace(**unmeasured)
+        r if r.epoch % had.eval_every == 0 or settings.ended(r) else r._replace(**unmeasured)
         for r in state.records
     ]
-    settings = dataclasses.replace(had, epochs=epochs, game=game)
     return state._replace(settings=settings, records=records)
 
 
@@ -254,7 +281,7 @@ def warm_up(engine):
 
 def _train(state, folder, lock, signals, every):
     """Run the loop; whether it came to its end, and was not told to stop before."""
-    settings, game, model, streams, memory, records = state
+    settings, game, model, streams, memory, records, target = state
 
     def save():
         lock.require()
@@ -266,22 +293,22 @@ def _train(state, folder, lock, signals, every):
             moments.save(folder, epoch, model)
 
     runs.write_config(folder, settings, game)
-    if len(records) == settings.epochs and records[-1].mean_return is None:
+    if settings.ended(_last(records)) and records[-1].mean_return is None:
         records[-1] = measured(records[-1], model, game, settings)
     evaluated = [record for record in records if record.mean_return is not None]
-    progress = cli.Progress(settings.epochs, evaluated=evaluated[-1] if evaluated else None)
+    progress = cli.Progress(settings, evaluated=evaluated[-1] if evaluated else None)
     with runs.MetricsWriter(folder, records) as metrics:
         moments.discard_after(folder, len(records))
         if not records:
             keep_moment(0)
         save()  # even the first epochs are not lost, nor how many there will be
-        last = records[-1] if records else None
-        for record in training(model, settings, streams, game, memory, last):
+        last = _last(records)
+        for record in training(model, settings, streams, game, memory, last, target):
             records.append(record)
             metrics.write(record)
             if record.updates:  # else nothing has changed since the first moment
                 keep_moment(record.epoch)
-            if record.epoch % every == 0 or record.epoch == settings.epochs or signals:
+            if record.epoch % every == 0 or settings.ended(record) or signals:
                 save()
             try:
                 progress.show(record)
@@ -295,7 +322,7 @@ def _train(state, folder, lock, signals, every):
 
 def _finish(state, folder, lock, draw):
     """Write the weights and, if they are to be drawn, the pictures."""
-    settings, game, model, *_, records = state
+    settings, game, model, records = state.settings, state.game, state.model, state.records
     lock.require()
     model.save_weights(folder / runs.WEIGHTS)
     if draw:
@@ -308,8 +335,7 @@ def _finish(state, folder, lock, draw):
 
 def _summary(state, folder, seconds, drawn):
     """Say how a run has ended."""
-    settings, game, *_, records = state
-    record = records[-1]
+    settings, game, record = state.settings, state.game, state.records[-1]
     if record.wins is None:
         chance = random_return(game, 100, settings.streams().test)
         words = f"mean return {record.mean_return:.2f}, of random play {chance:.2f}"

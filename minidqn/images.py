@@ -24,7 +24,7 @@ def main(argv=None):
     arguments = parser.parse_args(argv)
     settings, model, game = cli.loaded_run(parser, arguments)
     with cli.reading(parser, arguments.run):
-        records = runs.read_metrics(arguments.run, settings.epochs)
+        records = runs.read_metrics(arguments.run, settings.goal)
     with cli.writing_run(parser, arguments) as folder:
         with cli.announce_compilation():
             played = play_test_games(model, settings, 1, game)

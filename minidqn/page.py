@@ -61,20 +61,21 @@ def describe(folder):
         wanted = "fruit and two convolutions of 3 x 3, which the page draws"
         raise ValueError(f"RUN {folder}: it plays {settings.game}; expected {wanted}")
     settings, model, _ = runs.load_run(folder)
-    records = runs.read_metrics(folder, settings.epochs)
-    if len(records) != settings.epochs:
+    records = runs.read_metrics(folder, settings.goal)
+    epochs, last = len(records), records[-1] if records else None
+    if not settings.ended(last):
         command = f"python -m minidqn.train --resume {shlex.quote(str(folder))}"
         raise ValueError(
-            f"RUN {folder}: {len(records)} of {settings.epochs} epochs are done; "
+            f"RUN {folder}: {settings.done(last)} of {settings.goal} {settings.unit} are done; "
             f"it has not ended yet; {command} goes on with it"
         )
-    kept = moments.saved_epochs(folder, settings.epochs - 1)
-    last = _moment(settings.epochs, model, settings, model.named_weights())
+    kept = moments.saved_epochs(folder, epochs - 1)
+    last = _moment(epochs, model, settings, model.named_weights())
     return {
         "name": folder.resolve().name,
         "gridSize": settings.grid_size,
         "gamma": settings.gamma,
-        "epochs": settings.epochs,
+        "epochs": epochs,
         "updates": records[-1].updates,
         "starts": settings.grid_size * (settings.grid_size - 2),
         "curve": _curve(records),

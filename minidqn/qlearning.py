@@ -149,7 +149,7 @@ def td_targets(q_values, actions, rewards, next_values, dones, gamma=0.8):
     return targets
 
 
-def learn(model, batch, gamma=0.8, actions=ACTIONS):
+def learn(model, batch, gamma=0.8, actions=ACTIONS, target=None, double=False):
     """One learning step on a batch of experiences.
 
     Asks the network for its values of the next states, where a game goes on,
@@ -165,29 +165,46 @@ def learn(model, batch, gamma=0.8, actions=ACTIONS):
     batch : Batch
         Experiences, at least one.
     gamma : float
-        Discount factor, in [0, 1).
+        Discount factor of the next states' values, in [0, 1).
     actions : tuple of int
         The game's.
+    target : object, optional
+        A network that rates the next states in the place of `model`: its older self.
+    double : bool
+        Whether `model` chooses the next states' actions, and `target` only rates them.
 
     Returns
     -------
     float
         The loss before the update.
+
+    References
+    ----------
+    Mnih et al. (2015), algorithm 1, for the target network; van Hasselt, Guez & Silver
+    (2016), *Deep Reinforcement Learning with Double Q-learning*, equation 4.
     """
     if len(batch) == 0:
         raise ValueError("batch is empty; expected at least one experience")
+    if double and target is None:
+        raise ValueError("double is True and target None; expected a network that rates")
     chosen, goes_on = columns(batch.actions, actions), ~batch.dones
     next_states = batch.next_states[goes_on]
+    asked = next_states if target is None or double else next_states[:0]  # of the model itself
 
-    def make_targets(q_values, next_q_values):
+    def make_targets(q_values, own_values):
+        rated = own_values
+        if target is not None and len(next_states):
+            rated = np.asarray(target.predict(next_states))
+        best = np.argmax(own_values if double else rated, axis=1)
         next_values = np.zeros(len(q_values), q_values.dtype)
-        next_values[goes_on] = np.max(next_q_values, axis=1)
+        next_values[goes_on] = rated[np.arange(len(best)), best]
         return td_targets(q_values, chosen, batch.rewards, next_values, batch.dones, gamma)
 
     if hasattr(model, "bootstrap_on_batch"):
-        return model.bootstrap_on_batch(batch.states, next_states, make_targets)
-    states, next_q_values = np.asarray(batch.states), np.zeros((0, len(actions)))
-    if len(next_states):
-        next_q_values = model.predict(np.asarray(next_states))
-    targets = make_targets(np.asarray(model.predict(states)), next_q_values)
+        return model.bootstrap_on_batch(batch.states, asked, make_targets)
+    states, own_values = np.asarray(batch.states), np.zeros((0, len(actions)))
+    next_states = np.asarray(next_states)
+    if len(asked):
+        own_values = np.asarray(model.predict(next_states))
+    targets = make_targets(np.asarray(model.predict(states)), own_values)
     return float(model.train_on_batch(states, targets))

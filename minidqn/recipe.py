@@ -1,7 +1,7 @@
 """The recipe of the network."""
 
 from minidqn.fruit import Fruit
-from minidqn.nn import Conv2D, Dense, Flatten, RMSprop, Sequential
+from minidqn.nn import Conv2D, Dense, Flatten, Sequential, optimizers
 
 MOST_WEIGHTS = 2**40
 """Weights of a network, at most: 4 TB."""
@@ -9,7 +9,7 @@ MOST_WEIGHTS = 2**40
 
 def q_network(
     grid_size=10, rng=None, learning_rate=0.001, engine="auto", game=None, filters=(16, 16),
-    kernel_size=3, units=100,
+    kernel_size=3, units=100, optimizer="rmsprop", loss="mse",
 ):  # fmt: skip
     """The recipe: convolutions, two dense layers, RMSprop, mean squared error.
 
@@ -20,7 +20,7 @@ def q_network(
     rng : numpy.random.Generator, optional
         Draws the first weights; fresh entropy by default.
     learning_rate : float
-        RMSprop's.
+        The optimizer's.
     engine : str
         What computes; see ``Sequential.compile``.
     game : Game, optional
@@ -31,6 +31,8 @@ def q_network(
         Rows and columns of their filters, in pixels.
     units : int
         Of the first dense layer.
+    optimizer, loss : str
+        As ``optimizers.get`` and ``losses.get`` take them.
 
     Returns
     -------
@@ -53,7 +55,7 @@ def q_network(
     model.add(Flatten(input_shape=shape))
     model.add(Dense(units, activation="relu"))
     model.add(Dense(len(game.actions)))
-    model.compile(RMSprop(learning_rate), "mse", engine)
+    model.compile(optimizers.get(optimizer, learning_rate), loss, engine)
     return model
 
 

@@ -13,6 +13,7 @@ planning and teaching*. Mnih et al. (2015), *Human-level control through deep
 reinforcement learning*, Methods, "Training algorithm".
 """
 
+import collections
 import dataclasses
 import math
 
@@ -124,6 +125,63 @@ def _replay(memory, batch_size, rng):
             memory.store(experience)
         if memory.count >= batch_size:
             batch = memory.take(rng.choice(memory.count, batch_size, replace=False))
+
+
+def n_step_returns(n, gamma):
+    """Experiences that look n steps ahead, as a coroutine; of one step, for n = 1.
+
+    ``next`` once, then each ``send((S, action, reward, S_prime, terminated, truncated))``, a
+    step of a game, yields those that are complete by then: ``(S, action, R, S_prime, done)``
+    with the discounted sum ``R = reward + gamma * reward' + ...`` of the n rewards from S on,
+    and the frame n steps later, whose value counts gamma**n. Where a game has ended, fewer
+    rewards are all there are. Where it is broken off, the frame that is n steps away is not
+    known, and the last n - 1 steps are left out.
+
+    Parameters
+    ----------
+    n : int
+        Steps, 1 or more.
+    gamma : float
+        Discount factor of a step, in [0, 1).
+
+    Yields
+    ------
+    list of tuple
+        For a replay memory, the oldest first; frames are not copied.
+
+    References
+    ----------
+    Sutton (1988), *Learning to predict by the methods of temporal differences*. Hessel et al.
+    (2018), *Rainbow*, "Multi-step learning".
+
+    Examples
+    --------
+    >>> returns = n_step_returns(n=2, gamma=0.5)
+    >>> next(returns)
+    []
+    >>> returns.send(("S0", 1, 8.0, "S1", False, False))
+    []
+    >>> returns.send(("S1", 0, 2.0, "S2", False, False))
+    [('S0', 1, 9.0, 'S2', False)]
+    >>> returns.send(("S2", 1, 4.0, "S3", True, False))
+    [('S1', 0, 4.0, 'S3', True), ('S2', 1, 4.0, 'S3', True)]
+    """
+    return _n_steps(whole("n", n), number("gamma", gamma, "[0, 1)"))
+
+
+def _n_steps(n, gamma):
+    """The coroutine that `n_step_returns` returns."""
+    steps, complete = collections.deque(), []
+    while True:
+        state, action, reward, next_state, terminated, truncated = yield complete
+        steps.append((state, action, reward))
+        complete = []
+        while steps and (len(steps) == n or terminated):
+            R = sum(gamma**k * reward for k, (_, _, reward) in enumerate(steps))
+            state, action, _ = steps.popleft()
+            complete.append((state, action, R, next_state, terminated))
+        if truncated:
+            steps.clear()
 
 
 class Memory:

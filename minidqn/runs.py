@@ -9,6 +9,7 @@ followed out of the folder, and no code is run because a file names it.
 """
 
 import contextlib
+import copy
 import dataclasses
 import errno
 import hashlib
@@ -25,6 +26,7 @@ import numpy as np
 
 from minidqn import __version__, games, storage
 from minidqn.checks import finite, number, one_line, whole
+from minidqn.nn import losses, optimizers
 from minidqn.qlearning import columns
 from minidqn.recipe import count_weights, q_network
 from minidqn.replay import Memory
@@ -37,7 +39,7 @@ CHARTS = (CURVE, WINS, VALUES, FILTERS, FEATURES)
 CHECKPOINT, PREVIOUS, LOCK = "checkpoint.npz", "checkpoint.prev.npz", "run.lock"
 FILES = (CONFIG, METRICS, WEIGHTS, *CHARTS, GIF, PAGE, CHECKPOINT, PREVIOUS)
 
-FORMAT = 4
+FORMAT = 5
 """Version of a checkpoint's format; a file of another is refused."""
 
 MOST_JSON = 1_000_000
@@ -83,10 +85,26 @@ class Settings:
     )
     grid_size: int = _setting(10, "rows and columns of the grid of fruit and snake, in cells")
     epochs: int = _setting(500, "episodes to play, one an epoch")
+    steps: int = _setting(0, "environment steps to play instead, to the end of the last episode")
     batch_size: int = _setting(128, "experiences in a learning step")
     epsilon: float = _setting(0.8, "share of random actions, 0 to 1")
+    exploration_final_eps: float = _setting(
+        None, "what epsilon falls to, along a line, from learning_starts on"
+    )
+    exploration_steps: int = _setting(0, "environment steps that this takes")
     gamma: float = _setting(0.8, "discount factor of a step, 0 to below 1")
-    learning_rate: float = _setting(0.001, "RMSprop's step length, above 0")
+    n_step: int = _setting(1, "rewards that are added up before a value is looked at")
+    target_update_interval: int = _setting(
+        0, "environment steps between two updates of the target network; 0: there is none"
+    )
+    double: bool = _setting(False, "the network chooses the action that the target network rates")
+    loss: str = _setting("mse", "mse or huber")
+    optimizer: str = _setting(
+        "rmsprop", "sgd, rmsprop or adam; with parameters: 'rmsprop rho=0.95 centered=true'"
+    )
+    learning_rate: float = _setting(0.001, "the optimizer's step length, above 0")
+    learning_starts: int = _setting(0, "environment steps before the first learning step")
+    train_freq: int = _setting(1, "environment steps for each learning step")
     capacity: int = _setting(100_000, "experiences that the replay memory keeps")
     filters: tuple = _setting((16, 16), "filters of each convolution")
     kernel_size: int = _setting(3, "rows and columns of a filter, in pixels")
@@ -102,14 +120,57 @@ class Settings:
         object.__setattr__(self, "filters", tuple(whole("filters", n) for n in self.filters))
         for field in dataclasses.fields(self):
             if field.type is int:
-                least = {"grid_size": 3, "seed": 0}.get(field.name, 1)
+                least = 3 if field.name == "grid_size" else min(field.default, 1)
                 whole(field.name, getattr(self, field.name), least)
         number("epsilon", self.epsilon, "[0, 1]")
+        if not isinstance(self.double, bool):
+            raise TypeError(f"double is {self.double!r}; expected a bool")
+        if self.double and not self.target_update_interval:
+            raise ValueError("double is True; expected a target_update_interval above 0 with it")
+        if (self.exploration_final_eps is None) != (self.exploration_steps == 0):
+            both = "exploration_final_eps and exploration_steps"
+            raise ValueError(f"{both} belong together; expected both or neither")
+        if self.exploration_final_eps is not None:
+            number("exploration_final_eps", self.exploration_final_eps, "[0, 1]")
         number("gamma", self.gamma, "[0, 1)")
         number("learning_rate", self.learning_rate, "(0, inf)")
         if self.batch_size > self.capacity:
             wanted = f"at most the capacity, {self.capacity}"
             raise ValueError(f"batch_size is {self.batch_size}; expected {wanted}")
+        for name in ("loss", "optimizer"):
+            if not isinstance(getattr(self, name), str):
+                raise TypeError(f"{name} is {getattr(self, name)!r:.80}; expected its name")
+        losses.get(self.loss)
+        optimizers.get(self.optimizer, self.learning_rate)
+
+    @property
+    def unit(self):
+        """What a run is measured in: "steps" if it is to have so many, or else "epochs"."""
+        return "steps" if self.steps else "epochs"
+
+    @property
+    def goal(self):
+        """How many of its unit a run is to have; it has no more epochs than that."""
+        return getattr(self, self.unit)
+
+    def done(self, record):
+        """How many a run has with its last `record`; none with None."""
+        return 0 if record is None else record.steps if self.steps else record.epoch
+
+    def ended(self, record):
+        """Whether a run ends with this `record`."""
+        return self.done(record) >= self.goal
+
+    def epsilon_at(self, steps):
+        """The share of random actions after so many environment `steps`."""
+        if self.exploration_final_eps is None:
+            return self.epsilon
+        fallen = min(max(steps - self.learning_starts, 0) / self.exploration_steps, 1)
+        return self.epsilon + fallen * (self.exploration_final_eps - self.epsilon)
+
+    def learns_at(self, steps):
+        """Whether the network learns after so many environment `steps`, the last included."""
+        return steps >= self.learning_starts and steps % self.train_freq == 0
 
     def streams(self):
         """The run's generators, each at its beginning: the seed, split five ways.
@@ -145,7 +206,12 @@ class Settings:
         sizes = {name: getattr(self, name) for name in ("filters", "kernel_size", "units")}
         if file is not None:
             storage.require_room(file, 4 * count_weights(game, **sizes))
-        return q_network(None, rng, self.learning_rate, engine, game, **sizes)
+        rules = {"optimizer": self.optimizer, "loss": self.loss}
+        return q_network(None, rng, self.learning_rate, engine, game, **sizes, **rules)
+
+    def target_network(self, model):
+        """A copy of a new `model`, or None if the run has no target network."""
+        return copy.deepcopy(model) if self.target_update_interval else None
 
 
 class Record(NamedTuple):
@@ -159,6 +225,8 @@ class Record(NamedTuple):
         Environment steps and learning steps since the beginning.
     loss : float
         Sum of the losses of the epoch's learning steps.
+    episode_return : float
+        Sum of the rewards of the epoch's own game, random actions and all.
     mean_return : float or None
         Of greedy games, the sum of a game's rewards; None where it was not measured.
     wins, starts : int or None
@@ -174,6 +242,7 @@ class Record(NamedTuple):
     steps: int
     updates: int
     loss: float
+    episode_return: float
     mean_return: float | None
     wins: int | None
     starts: int | None
@@ -267,7 +336,7 @@ def _record(epoch, values):
     if (
         missing not in (set(), exact, exact | {"mean_return"})
         or not all(map(math.isfinite, given.values()))
-        or any(value < 0 for name, value in given.items() if name != "mean_return")
+        or any(value < 0 for name, value in given.items() if not name.endswith("return"))
         or any(given[name] % 1 or given[name] >= 2**53 for name in counts)
         or given["epoch"] != epoch
     ):
@@ -443,6 +512,8 @@ class State(NamedTuple):
         The replay memory.
     records : list of Record
         One for each epoch so far.
+    target : Sequential or None
+        The target network, if there is one.
     """
 
     settings: Settings
@@ -451,6 +522,7 @@ class State(NamedTuple):
     streams: Streams
     memory: Memory
     records: list
+    target: object = None
 
 
 def save_checkpoint(folder, state):
@@ -477,7 +549,7 @@ def save_checkpoint(folder, state):
         "generators": _generators(state.streams),
     }
     text = np.frombuffer(json.dumps(header).encode(), np.uint8)
-    arrays = {"json": text, **_named(state.model)}
+    arrays = {"json": text, **_named(state.model, state.target)}
     arrays["memory/experiences"], arrays["memory/pixels"] = state.memory.arrays()
     rows = [[np.nan if value is None else value for value in r] for r in state.records]
     arrays["records"] = np.array(rows, np.float64).reshape(len(rows), len(Record._fields))
@@ -490,9 +562,11 @@ def _generators(streams):
     return {name: rng.bit_generator.state for name, rng in streams._asdict().items()}
 
 
-def _named(model):
-    """The arrays of a network and its optimizer, under the names that they have in a file."""
+def _named(model, target):
+    """The arrays of a network, its optimizer and its target, under their names in a file."""
     arrays = {f"weights/{name}": array for name, array in model.named_weights().items()}
+    if target is not None:
+        arrays |= {f"target/{name}": array for name, array in target.named_weights().items()}
     return arrays | {f"optimizer/{name}": array for name, array in model.named_state().items()}
 
 
@@ -552,12 +626,15 @@ def _loaded(path, arrays, game, engine):
     game = game_of(settings, game, header["game"] or {})
     engine = engine or {"compiled": "auto", "numpy": "numpy"}[header["engine"]]
     model = settings.q_network(game, engine=engine, file=path)
-    like = _named(model)
-    for name, dtype, width in (("memory/experiences", np.int64, 6), ("records", np.float64, 9),
+    target = settings.target_network(model)
+    like = _named(model, target)
+    for name, dtype, width in (("memory/experiences", np.int64, 6), ("records", np.float64, 10),
                                ("memory/pixels", np.int32, 1 + game.shape[0])):  # fmt: skip
         like[name] = np.broadcast_to(dtype(0), (len(arrays[name]), width))
     storage.require_like(arrays, like)
     model.set_weights([arrays[f"weights/{name}"] for name in model.named_weights()])
+    if target is not None:
+        target.set_weights([arrays[f"target/{name}"] for name in target.named_weights()])
     for name, array in model.named_state().items():
         finite(f"optimizer/{name}", arrays[f"optimizer/{name}"])
         array[...] = arrays[f"optimizer/{name}"]
@@ -571,7 +648,7 @@ def _loaded(path, arrays, game, engine):
         raise ValueError("a generator's state is none of PCG64's")
     rows = [[None if n != n else n for n in row] for row in arrays["records"].tolist()]
     records = [_record(epoch, row) for epoch, row in enumerate(rows, start=1)]
-    return State(settings, game, model, streams, memory, records)
+    return State(settings, game, model, streams, memory, records, target)
 
 
 def load_latest(folder, game=None, engine=None):

@@ -8,7 +8,7 @@ from minidqn.evaluate import mean_return, q_error, recorded_games, wins
 from minidqn.fruit import Fruit
 from minidqn.games import Game, load
 from minidqn.qlearning import epsilon_greedy, learn
-from minidqn.replay import experience_replay
+from minidqn.replay import Memory, experience_replay, n_step_returns
 from minidqn.runs import Record, Settings, game_of
 
 EVAL_GAMES = 20
@@ -22,12 +22,13 @@ class DivergenceError(ArithmeticError):
     """A loss or a weight is not a number any more, or infinite."""
 
 
-def training(model, settings, streams, game=None, memory=None, last=None):
+def training(model, settings, streams, game=None, memory=None, last=None, target=None):
     """The loop, as a generator that yields one record an epoch.
 
     Each epoch is one episode; after each step one experience goes into the
-    memory, and as soon as that can fill a batch, one learning step follows. The
-    caller may stop after any record, and `model` is what the records say.
+    memory, and as soon as that can fill a batch, one learning step follows, unless the
+    settings want fewer. The caller may stop after any record, and `model` is what the
+    records say.
 
     Parameters
     ----------
@@ -43,6 +44,9 @@ def training(model, settings, streams, game=None, memory=None, last=None):
         The experiences of a run that goes on; none by default.
     last : Record, optional
         Its last epoch's; by default the run begins.
+    target : object, optional
+        The target network of a run that goes on; by default a copy of `model`, if the settings
+        want one.
 
     Yields
     ------
@@ -58,33 +62,42 @@ def training(model, settings, streams, game=None, memory=None, last=None):
         If the game does what no game may do.
     """
     game = game_of(settings, game)
+    memory = Memory(settings.capacity, game.shape) if memory is None else memory
     replay = experience_replay(settings.batch_size, settings.capacity, streams.replay, memory)
-    next(replay)
-    done, steps, updates, seconds = 0, 0, 0, 0.0
+    returns = n_step_returns(settings.n_step, settings.gamma)
+    next(replay), next(returns)  # both now wait for the first step
+    target = settings.target_network(model) if target is None else target
+    epoch, steps, updates, seconds = 0, 0, 0, 0.0
     if last is not None:
-        done, steps, updates, seconds = last.epoch, last.steps, last.updates, last.seconds
+        epoch, steps, updates, seconds = last.epoch, last.steps, last.updates, last.seconds
     began = time.perf_counter() - seconds
-    for epoch in range(done + 1, settings.epochs + 1):
-        loss = 0.0
+    while not settings.ended(last):
+        epoch, loss, episode_return = epoch + 1, 0.0, 0.0
         ep = game.start(streams.game)
         turn = next(ep)
         while not turn.done:
-            S = turn.frame
-            action = epsilon_greedy(model, S, settings.epsilon, streams.exploration, game.actions)
-            S_prime, reward, terminated, _ = turn = ep.send(action)
-            batch = replay.send((S, action, reward, S_prime, terminated))
+            S, epsilon = turn.frame, settings.epsilon_at(steps)
+            action = epsilon_greedy(model, S, epsilon, streams.exploration, game.actions)
+            S_prime, reward, terminated, truncated = turn = ep.send(action)
+            for experience in returns.send((S, action, reward, S_prime, terminated, truncated)):
+                memory.store(experience)
             steps += 1
+            episode_return += reward
+            batch = next(replay) if settings.learns_at(steps) else None
             if batch is not None:
-                update_loss = learn(model, batch, settings.gamma, game.actions)
+                discount = settings.gamma**settings.n_step
+                update_loss = learn(model, batch, discount, game.actions, target, settings.double)
                 updates += 1
                 _require_finite(model, update_loss, epoch, updates)
                 loss += update_loss
-        seconds = time.perf_counter() - began
-        record = Record(epoch, steps, updates, loss, None, None, None, None, seconds)
-        if epoch % settings.eval_every == 0 or epoch == settings.epochs:
-            record = measured(record, model, game, settings)
-            record = record._replace(seconds=time.perf_counter() - began)
-        yield record
+            if target is not None and steps % settings.target_update_interval == 0:
+                target.set_weights(model.get_weights())
+        seconds, unmeasured = time.perf_counter() - began, (None,) * 4
+        last = Record(epoch, steps, updates, loss, episode_return, *unmeasured, seconds)
+        if epoch % settings.eval_every == 0 or settings.ended(last):
+            last = measured(last, model, game, settings)
+            last = last._replace(seconds=time.perf_counter() - began)
+        yield last
 
 
 def measured(record, model, game, settings):

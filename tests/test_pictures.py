@@ -26,7 +26,7 @@ SIZES = {
 }  # fmt: skip
 UNMEASURED = (None,) * 4
 CURVE = [
-    Record(e, 8 * e, 0, 1 / e, *((0.1, e, 80, 0.5) if e % 10 == 0 else UNMEASURED), 1.0)
+    Record(e, 8 * e, 0, 1 / e, -1, *((0.1, e, 80, 0.5) if e % 10 == 0 else UNMEASURED), 1.0)
     for e in range(1, 31)
 ]
 WON = np.arange(15).reshape(5, 3) % 4 > 0
@@ -234,7 +234,9 @@ def records(draw):
     measured = st.just(UNMEASURED) | st.tuples(earned, *[st.none()] * 3)
     measured |= st.tuples(earned, counts, counts, floats)
     return [
-        Record(epoch, draw(counts), draw(counts), draw(floats), *draw(measured), seconds)
+        Record(
+            epoch, draw(counts), draw(counts), draw(floats), draw(earned), *draw(measured), seconds
+        )
         for epoch, seconds in enumerate(draw(st.lists(st.floats(0, 1e9), max_size=5)), start=1)
     ]
 
@@ -249,8 +251,8 @@ def test_metrics_are_read_as_they_were_written(tmp_path_factory, written):
     assert read_metrics(folder, len(written)) == rounded
 
 
-HEADER = b"epoch,steps,updates,loss,return,wins,starts,q_error,seconds\n"
-LINES = b"1,8,0,0.0,,,,,0.001\n2,16,7,1e-05,-0.2,79,80,0.5,0.002\n"
+HEADER = b"epoch,steps,updates,loss,episode_return,return,wins,starts,q_error,seconds\n"
+LINES = b"1,8,0,0.0,-1,,,,,0.001\n2,16,7,1e-05,1,-0.2,79,80,0.5,0.002\n"
 
 
 @given(st.binary(max_size=60), st.integers(0, len(HEADER + LINES)), st.integers(0, 20))
@@ -281,7 +283,7 @@ NONE_SUCH = "record 2 holds what no epoch does"
         (b"wins", b"won", "its first line is not epoch,"),
         (b"0.002\n", b"0.002", "a line without an end"),
         (b"0.002\n", b"1" * 20_000 + b"\n", "a line without an end"),
-        (b",0.5", b"", "record 2 has 8 numbers"),
+        (b",0.5", b"", "record 2 has 9 numbers"),
         (b"79", b"many", "could not convert"),
         (b"16", "\N{ARABIC-INDIC DIGIT ONE}".encode(), "ascii"),
         (LINES, 2 * LINES, "record 3 holds what no epoch does"),
@@ -318,7 +320,7 @@ import numpy as np
 from minidqn.pictures import save_curve, save_gif, save_img
 from minidqn.runs import Record
 
-save_curve(sys.argv[1] + "/a.png", [Record(1, 8, 0, 1.0, 0.1, 1, 80, 0.5, 1.0)])
+save_curve(sys.argv[1] + "/a.png", [Record(1, 8, 0, 1.0, 1.0, 0.1, 1, 80, 0.5, 1.0)])
 saver = save_img(sys.argv[1] + "/frames")
 next(saver), saver.send(np.eye(5))
 save_gif(sys.argv[1] + "/a.gif", [[np.eye(5)]])

@@ -66,6 +66,33 @@ def test_learn_is_the_literal_loop(seed):
         np.testing.assert_allclose(parameters, results[0][1], atol=2e-5)
 
 
+@pytest.mark.parametrize("double", [False, True])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_target_network_rates_and_double_chooses(double, seed):
+    """Sample by sample: r + gamma * target(S')[argmax of the one that chooses]."""
+    rng = np.random.default_rng(seed)
+    batch, target = some_batch(rng), q_network(10, rng)
+    weights, before = q_network(10, rng).get_weights(), target.get_weights()
+    model = q_network(10)
+    model.set_weights(weights)
+    targets = model.predict(batch.states)
+    chooser = model if double else target
+    for n, (_, action, reward, S_prime) in enumerate(batch):
+        best = chooser.predict(S_prime[np.newaxis])[0].argmax()
+        value = 0 if batch.dones[n] else target.predict(S_prime[np.newaxis])[0][best]
+        targets[n, action + 1] = reward + 0.9 * value
+    loss = model.train_on_batch(batch.states, targets)
+    for wrap in (lambda network: network, Stranger):
+        learner = q_network(10)
+        learner.set_weights(weights)
+        learned = learn(wrap(learner), batch, 0.9, target=wrap(target), double=double)
+        assert np.isclose(learned, loss, rtol=1e-4)
+        np.testing.assert_allclose(learner.parameters, model.parameters, atol=2e-5)
+    assert all((w == b).all() for w, b in zip(target.get_weights(), before, strict=True))
+    with pytest.raises(ValueError, match="target None; expected a network"):
+        learn(model, batch, double=True)
+
+
 def test_calls_of_any_network(rng):
     """One on the next states that go on, one on the states, one step."""
     batch = some_batch(rng)

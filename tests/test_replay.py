@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from minidqn.fruit import episode
 from minidqn.nn import Pixels
-from minidqn.replay import Batch, Memory, experience_replay
+from minidqn.replay import Batch, Memory, experience_replay, n_step_returns
 
 
 def numbered(number, shape=(1, 5, 5)):
@@ -242,3 +242,28 @@ def test_rewards_on_the_way_end_nothing(rng):
     order = np.argsort(batch.actions)
     np.testing.assert_array_equal(batch.dones[order], [False, True, True])
     np.testing.assert_array_equal(batch.rewards[order], [1, 0, 0])
+
+
+@given(st.integers(1, 5), st.floats(0, 0.99), st.lists(st.integers(1, 9), max_size=4), st.data())
+def test_n_step_returns_are_the_sums(n, gamma, lengths, data):
+    """Of games of these lengths, each of which ends or is broken off."""
+    returns, given, expected = n_step_returns(n, gamma), [], []
+    assert next(returns) == []
+    for game, length in enumerate(lengths):
+        rewards = data.draw(st.lists(st.floats(-9, 9), min_size=length, max_size=length))
+        ends = data.draw(st.booleans())
+        for t in range(length):
+            last = t + 1 == length
+            step = (game, t), t % 3, rewards[t], (game, t + 1), last and ends, last and not ends
+            given += returns.send(step)
+            R = 0.0
+            for reward in reversed(rewards[t : t + n]):
+                R = reward + gamma * R
+            seen = min(t + n, length)
+            done = seen == length and ends
+            if done or t + n <= length:
+                expected.append(((game, t), t % 3, pytest.approx(R), (game, seen), done))
+    assert given == expected
+    for n, gamma, words in ((0, 0.5, "n is 0"), (1, 1, "gamma is 1")):
+        with pytest.raises(ValueError, match=words):
+            n_step_returns(n, gamma)

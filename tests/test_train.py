@@ -13,6 +13,7 @@ import pytest
 
 from minidqn import cli, command, images, page, play, runs, train
 from minidqn.evaluate import q_error, win_rate
+from minidqn.fruit import Fruit
 from minidqn.recipe import q_network
 from minidqn.runs import Record, Settings
 from tests.commands import SMALL, disk_full, files, names, process, refusal, run, started, trained
@@ -93,7 +94,9 @@ def test_what_a_run_leaves(finished):
     assert set(config["versions"]) == {"python", "numpy", "numba", "minidqn"}
     assert config["error"] is None
     text = (finished / "metrics.csv").read_text()
-    assert text.startswith("epoch,steps,updates,loss,return,wins,starts,q_error,seconds\n")
+    assert text.startswith(
+        "epoch,steps,updates,loss,episode_return,return,wins,starts,q_error,seconds\n"
+    )
     lines = rows(finished)
     assert [int(row["epoch"]) for row in lines] == list(range(1, 31))
     for name in ("wins", "q_error"):
@@ -174,11 +177,35 @@ def test_engines_learn_the_same_to_rounding(engines, finished, tmp_path, monkeyp
     assert np.quantile(np.abs(weights(tmp_path) - weights(finished)), 0.99) < 2e-4
 
 
-def test_numpy_goes_on_to_the_bit(tmp_path):
-    flags = [*SMALL, "--engine", "numpy", "--no-images", "--epochs"]
-    for name, epochs in (("a", 14), ("b", 9)):
-        assert trained(*flags, epochs, "--out", tmp_path / name) == 0
-    assert trained("--no-images", "--epochs", 14, "--resume", tmp_path / "b") == 0
+LADDER = {
+    "exploration_final_eps": 0.1, "exploration_steps": 20, "n_step": 2, "double": True,
+    "target_update_interval": 5, "loss": "huber", "learning_starts": 7, "train_freq": 2,
+    "optimizer": "rmsprop momentum=0.5 centered=true",
+}  # fmt: skip
+
+
+def as_words(settings):
+    """Settings as a command line has them."""
+    words = []
+    for name, value in settings.items():
+        values = value if isinstance(value, tuple) else [value] * (value is not True)
+        words += [f"--{name.replace('_', '-')}", *values]
+    return words
+
+
+@pytest.mark.parametrize(
+    ("flags", "length", "lengths"),
+    [
+        (["--engine", "numpy"], "--epochs", (14, 9)),
+        (as_words(LADDER), "--epochs", (14, 9)),
+        (as_words(LADDER | {"optimizer": "adam"}), "--steps", (40, 25)),
+    ],
+)
+def test_it_goes_on_to_the_bit(flags, length, lengths, tmp_path):
+    for name, count in zip("ab", lengths, strict=True):
+        words = [*SMALL[:2], *SMALL[4:], *flags, "--no-images", length, count]
+        assert trained(*words, "--out", tmp_path / name) == 0
+    assert trained("--no-images", length, lengths[0], "--resume", tmp_path / "b") == 0
     one, other = ((tmp_path / name / "weights.npz").read_bytes() for name in "ab")
     assert one == other
 
@@ -237,14 +264,21 @@ def test_links_out_of_a_run_are_refused(name, tmp_path, capsys):
 
 @pytest.mark.parametrize(
     "change",
-    [{"batch_size": 9}, {"epsilon": 0.3}, {"gamma": 0.6}, {"capacity": 17}, {"seed": 1}],
+    [
+        {"batch_size": 9}, {"epsilon": 0.3}, {"gamma": 0.6}, {"capacity": 17}, {"seed": 1},
+        {"exploration_steps": 30, "exploration_final_eps": 0.1}, {"learning_starts": 20},
+        {"n_step": 2}, {"target_update_interval": 10}, {"loss": "huber"}, {"optimizer": "adam"},
+        {"train_freq": 2}, {"target_update_interval": 10, "double": True}, {"steps": 30},
+    ],
 )  # fmt: skip
 def test_every_setting_counts(change):
     """What is learned is another with any of them."""
     losses = []
-    for options in ({}, change):
+    without = {"target_update_interval": 10} if "double" in change else {}
+    for options in (without, change):
         settings = Settings(**({"grid_size": 6, "epochs": 12, "batch_size": 8} | options))
-        model, streams = q_network(6, np.random.default_rng(0)), settings.streams()
+        streams = settings.streams()
+        model = settings.q_network(Fruit(6), np.random.default_rng(0))
         losses.append([record.loss for record in train.training(model, settings, streams)])
     assert losses[0] != losses[1]
 
@@ -253,12 +287,9 @@ def test_flags_reach_the_settings(tmp_path):
     flags = {
         "grid_size": 6, "epochs": 2, "batch_size": 3, "epsilon": 0.4, "gamma": 0.5,
         "learning_rate": 0.25, "capacity": 7, "seed": 8, "eval_every": 9, "filters": (4, 5, 6),
-        "kernel_size": 2, "units": 7, "game": "snake",
+        "kernel_size": 2, "units": 7, "game": "snake", **LADDER,
     }  # fmt: skip
-    words = []
-    for name, value in flags.items():
-        words += [f"--{name.replace('_', '-')}", *(value if isinstance(value, tuple) else [value])]
-    assert trained(*words, "--out", tmp_path, "--no-images") == 0
+    assert trained(*as_words(flags), "--out", tmp_path, "--no-images") == 0
     settings, model, game = runs.load_run(tmp_path)
     assert settings == Settings(**flags)
     assert game.name == "snake"
@@ -287,6 +318,16 @@ def test_flags_reach_the_settings(tmp_path):
         (["--game", "chess"], "--game is chess; expected fruit, snake, gym:ID, or a file"),
         (["--game", "no.py:game"], "--game is no.py:game; there is no file no.py; expected fruit"),
         (["--learning-rate", "0"], "--learning-rate is 0.0"),
+        (["--double"], "--double is True; expected a target_update_interval above 0"),
+        (["--exploration-steps", "9"], "exploration_final_eps and exploration_steps belong tog"),
+        (["--exploration-final-eps", "2", "--exploration-steps", "9"], "-eps is 2.0; expected a"),
+        (["--loss", "mae"], "--loss is 'mae'; expected 'mse', 'huber'"),
+        (["--optimizer", "lion"], "--optimizer is 'lion'; expected one of sgd, rmsprop, adam"),
+        (["--optimizer", "adam beta_1=2"], "beta_1 is 2; expected a number"),
+        (["--n-step", "0"], "--n-step is 0; expected at least 1"),
+        (["--train-freq", "0"], "--train-freq is 0; expected at least 1"),
+        (["--steps", "9", "--epochs", "9"], "--epochs and --steps both say when the run ends"),
+        (["--preset", "atari"], "--preset: invalid choice: 'atari'"),
         (["--out", ""], "argument --out: '' is empty"),
         (["--out", "~nosuchuser/x"], "argument --out: '~nosuchuser/x' is no name"),
     ],
@@ -404,12 +445,12 @@ class Stream:
 
 def record(epoch, wins=None):
     measures = (None,) * 4 if wins is None else (0.5, wins, 80, 0.1)
-    return Record(epoch, 8 * epoch, 8 * epoch, 0.01671, *measures, epoch / 100)
+    return Record(epoch, 8 * epoch, 8 * epoch, 0.01671, 1.0, *measures, epoch / 100)
 
 
 def test_progress_on_a_pipe():
     stream = Stream(False)
-    progress = cli.Progress(250, stream)
+    progress = cli.Progress(Settings(epochs=250), stream)
     for epoch in range(1, 251):
         progress.show(record(epoch, 69 if epoch % 30 == 0 or epoch == 100 else None))
     assert stream.text.splitlines() == [
@@ -423,7 +464,7 @@ def test_progress_on_a_terminal(columns, monkeypatch):
     monkeypatch.setenv("COLUMNS", str(columns))
     monkeypatch.setenv("TERM", "xterm")
     stream = Stream(True)
-    progress = cli.Progress(250, stream)
+    progress = cli.Progress(Settings(epochs=250), stream)
     for epoch in range(1, 251):
         progress.show(record(epoch, 69 if epoch % 50 == 0 else None))
     lines = stream.text.split("\r")[1:]
