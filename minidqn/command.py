@@ -16,7 +16,6 @@ import numpy as np
 from minidqn import cli, games, moments, runs
 from minidqn.checks import whole
 from minidqn.evaluate import random_return
-from minidqn.games import GameError
 from minidqn.nn.cache import seal
 from minidqn.nn.models import ENGINES
 from minidqn.qlearning import learn
@@ -50,14 +49,12 @@ def _parser():
             how |= {"type": int, "nargs": "*"}
             default = " ".join(map(str, default))
         add(_flag(name), field.metadata["help"], default, **how)
-    add("--checkpoint-every", "epochs from one checkpoint to the next", CHECKPOINT_EVERY,
-        type=int, metavar="N")  # fmt: skip
-    add("--engine", "numpy runs every layer as it is written, to be stepped through, and slowly",
-        "auto", choices=ENGINES)  # fmt: skip
-    add("--out", "folder that the run is kept in", "runs/GAME", type=cli.as_folder,
-        metavar="FOLDER")  # fmt: skip
-    add("--resume", "go on with the run in this folder, with its settings; --epochs may be more",
-        type=cli.as_folder, metavar="FOLDER")  # fmt: skip
+    add("--checkpoint-every", "epochs between checkpoints", CHECKPOINT_EVERY, type=int, metavar="N")
+    numpy = "numpy runs every layer as it is written, to be stepped through, and slowly"
+    add("--engine", numpy, "auto", choices=ENGINES)
+    folder = {"type": cli.as_folder, "metavar": "FOLDER"}
+    add("--out", "folder that the run is kept in", "runs/GAME", **folder)
+    add("--resume", "go on with the run in this folder; --epochs may be more", **folder)
     add("--overwrite", "replace a run that is there", action="store_true")
     add("--no-images", "draw no pictures", action="store_true")
     return parser
@@ -76,43 +73,42 @@ def _as_flags(error):
 
 def _new(parser, given, stack):
     """A new run: its state before the first epoch, its folder, its lock, and what empties it."""
-    options = {name: value for name, value in given.items() if name in SETTINGS}
-    try:
-        settings = Settings(**options)
-        if "grid_size" in options and settings.game not in games.OWN:
+    with cli.refusing(parser, _as_flags):
+        settings = dataclasses.replace(Settings(), **_asked(given))
+        if "grid_size" in given and settings.game not in games.OWN:
             raise ValueError(f"grid_size is for {' and '.join(games.OWN)}")
         game = games.load(settings.game, settings.grid_size)
-        streams, memory = settings.streams(), Memory(settings.capacity, game.shape)
-        model = settings.q_network(game, streams.weights, given.get("engine", "auto"))
-    except (ImportError, TypeError, ValueError) as error:
-        parser.error(_as_flags(error))
-    except MemoryError:
-        size = f"--capacity, --filters and --units for frames of {game.shape}"
-        parser.error(f"{size} do not fit into memory")
+        try:
+            streams, memory = settings.streams(), Memory(settings.capacity, game.shape)
+            model = settings.q_network(game, streams.weights, given.get("engine", "auto"))
+        except MemoryError:
+            size = f"--capacity, --filters and --units for frames of {game.shape}"
+            parser.error(f"{size} do not fit into memory")
     folder = given.get("out", Path("runs") / re.sub(r"\W+", "-", settings.game).strip("-"))
     with cli.writing_to(parser, "--out", folder):
         folder.mkdir(parents=True, exist_ok=True)
         lock = stack.enter_context(runs.Lock(folder))
-        try:
+        with cli.refusing(parser, lambda error: f"--out {folder} {error}"):
             runs.require_free(folder, "overwrite" in given)
-        except ValueError as error:
-            parser.error(f"--out {folder} {error}")
     return State(settings, game, model, streams, memory, []), folder, lock, runs.clear
+
+
+def _asked(given):
+    """The settings among the arguments that are given."""
+    return {name: value for name, value in given.items() if name in SETTINGS}
 
 
 def _old(parser, given, stack):
     """The same of a run that goes on from its last checkpoint that is whole."""
-    folder, game = given["resume"], None
-    for name in ("out", "overwrite"):
-        if name in given:
-            parser.error(f"--{name} is for a new run; --resume goes on with the old one")
+    folder = given["resume"]
+    for name in sorted({"out", "overwrite"} & given.keys()):
+        parser.error(f"--{name} is for a new run; --resume goes on with the old one")
     if not any((folder / name).exists() for name in (runs.CHECKPOINT, runs.PREVIOUS)):
         missing = "holds no checkpoint" if folder.exists() else "does not exist"
         parser.error(f"--resume {folder} {missing}; start a run with --out")
     with cli.writing_to(parser, "--resume", folder):
         lock = stack.enter_context(runs.Lock(folder))
-    if given.get("game", "fruit") not in games.OWN:
-        game = cli.load_game(parser, given["game"])
+    game = cli.given_game(parser, given.get("game"))
     try:
         state, failures = runs.load_latest(folder, game, given.get("engine"))
     except runs.WrongGameError as error:
@@ -124,33 +120,27 @@ def _old(parser, given, stack):
         cli.tell(f"{failure}; going back to {runs.PREVIOUS}")
     state = _with_options(parser, state, given, folder)
     done, epochs = len(state.records), state.settings.epochs
-    if done < epochs:
-        print(f"going on after epoch {done} of {epochs}")
-    else:
-        print(f"all {epochs} epochs are done; --epochs N goes on to epoch N")
+    ended = f"all {epochs} epochs are done; --epochs N goes on to epoch N"
+    print(f"going on after epoch {done} of {epochs}" if done < epochs else ended)
     return state, folder, lock, runs.discard_newest if failures else None
 
 
 def _with_options(parser, state, given, folder):
     """A state whose number of epochs is what was asked for; no other setting changes."""
-    had, done = state.settings, len(state.records)
-    for name in SETTINGS.keys() & given.keys():
-        value, kept = given[name], getattr(had, name)
-        value = tuple(value) if isinstance(value, list) else value
+    had, records, done = state.settings, state.records, len(state.records)
+    with cli.refusing(parser, _as_flags):
+        settings = dataclasses.replace(had, **_asked(given))
+    for name in SETTINGS:
+        value, kept = getattr(settings, name), getattr(had, name)
         moved = name == "game" and not {value, kept} & games.OWN.keys()  # such as a file
-        if name != "epochs" and value != kept and not moved:
+        if value != kept and name != "epochs" and not moved:
             parser.error(f"{_flag(name)} is {value}; the run in {folder} has {kept}, and keeps it")
-    epochs, game = given.get("epochs", had.epochs), given.get("game", had.game)
-    if epochs < done:
-        parser.error(f"--epochs is {epochs}; the run in {folder} has done {done} already")
-    # A record that was measured because its epoch was the last is not, if others follow.
-    unmeasured = dict.fromkeys(("mean_return", "wins", "starts", "q_error"))
-    records = [
-        r if r.epoch % had.eval_every == 0 or r.epoch == epochs else r._replace(**unmeasured)
-        for r in state.records
-    ]
-    settings = dataclasses.replace(had, epochs=epochs, game=game)
-    return state._replace(settings=settings, records=records)
+    if settings.epochs < done:
+        parser.error(f"--epochs is {settings.epochs}; the run in {folder} has done {done} already")
+    if 0 < done < settings.epochs and done % had.eval_every:
+        # It may have been measured because it was the last; now others follow.
+        records[-1] = records[-1]._replace(mean_return=None, wins=None, starts=None, q_error=None)
+    return state._replace(settings=settings)
 
 
 def _signals(stack):
@@ -185,17 +175,20 @@ def main(argv=None):
     Returns
     -------
     int
-        Exit status: 0; 1 if the run's files could not be written to the end, its
-        numbers went wrong or the game did; 130 or 143 if it was told to stop.
+        Exit status: 0; 130 or 143 if it was told to stop.
+
+    Raises
+    ------
+    SystemExit
+        With status 2 for arguments that cannot be; with 1 if the run's files could not be
+        written to the end, its numbers went wrong or the game did.
     """
     began = time.perf_counter()
     parser = _parser()
     given = vars(parser.parse_args(argv))
-    start = _old if "resume" in given else _new
-    try:
+    start, draw = _old if "resume" in given else _new, "no_images" not in given
+    with cli.refusing(parser):
         every = whole("--checkpoint-every", given.get("checkpoint_every", CHECKPOINT_EVERY))
-    except ValueError as error:
-        parser.error(error)
     with contextlib.ExitStack() as stack:
         signals = _signals(stack)
         state, folder, lock, prepare = start(parser, given, stack)
@@ -205,36 +198,25 @@ def main(argv=None):
             if prepare is not None:
                 prepare(folder)
             if not _train(state, folder, lock, signals, every):
-                hint = _hint(parser.prog, folder, given)
+                kept = {"game", "checkpoint_every", "engine", "no_images"} & given.keys()
+                hint = cli.resume_command(folder, **{name: given[name] for name in sorted(kept)})
                 cli.tell(f"stopped after epoch {len(state.records)}; to go on: {hint}")
                 return 128 + signals[0]
-            _finish(state, folder, lock, "no_images" not in given)
+            result = _finish(state, folder, lock, draw)
         except BrokenPipeError:
             raise
-        except (DivergenceError, GameError) as error:
+        except (DivergenceError, games.GameError) as error:
             with contextlib.suppress(OSError):
                 runs.write_config(folder, state.settings, state.game, str(error))
-            return _failed(parser, f"{error}; {folder} keeps its last checkpoint")
+            parser.error(f"{error}; {folder} keeps its last checkpoint", 1)
         except OSError as error:
-            return _failed(parser, f"writing to {folder} failed: {error}")
+            parser.error(f"writing to {folder} failed: {error}", 1)
         except MemoryError as error:
-            return _failed(parser, f"the run in {folder} does not fit into memory: {error}")
-        _summary(state, folder, time.perf_counter() - began, "no_images" not in given)
+            parser.error(f"the run in {folder} does not fit into memory: {error}", 1)
+        print(f"{result}, in {time.perf_counter() - began:.1f} s")
+        pictures = f"{folder / runs.GIF}, {folder / '*.png'}, {folder / runs.IMAGES}"
+        print(f"pictures: {pictures}" if draw else f"weights and metrics: {folder}")
         return 128 + signals[0] if signals else 0
-
-
-def _failed(parser, words):
-    """Say what has ended a run; the exit status."""
-    cli.tell(f"{parser.prog}: error: {words}")
-    return 1
-
-
-def _hint(prog, folder, given):
-    """The command that goes on with a run."""
-    kept = {name: given[name] for name in ("game", "checkpoint_every", "engine") if name in given}
-    flags = [f"{_flag(name)} {shlex.quote(str(value))}" for name, value in kept.items()]
-    flags += ["--no-images"] * ("no_images" in given)
-    return " ".join([prog, "--resume", shlex.quote(str(folder)), *flags])
 
 
 def warm_up(engine):
@@ -294,7 +276,7 @@ def _train(state, folder, lock, signals, every):
 
 
 def _finish(state, folder, lock, draw):
-    """Write the weights and, if they are to be drawn, the pictures."""
+    """Write the weights and, if they are to be drawn, the pictures; how good the network is."""
     settings, game, model, *_, records = state
     lock.require()
     model.save_weights(folder / runs.WEIGHTS)
@@ -304,20 +286,11 @@ def _finish(state, folder, lock, draw):
         played = play_test_games(model, settings, game=game)
         save_games(folder, game, played)
         save_charts(folder, model, game, settings, records, played)
-
-
-def _summary(state, folder, seconds, drawn):
-    """Say how a run has ended."""
-    settings, game, *_, records = state
-    record = records[-1]
-    if record.wins is None:
-        chance = random_return(game, 100, settings.streams().test)
-        words = f"mean return {record.mean_return:.2f}, of random play {chance:.2f}"
-    else:
-        words = f"{record.wins} of {record.starts} starts won, mean |Q - Q*| {record.q_error:.3f}"
-    print(f"{words}, in {seconds:.1f} s")
-    pictures = f"pictures: {folder / runs.GIF}, {folder / '*.png'}, {folder / runs.IMAGES}"
-    print(pictures if drawn else f"weights and metrics: {folder}")
+    last = records[-1]
+    if last.wins is not None:
+        return f"{last.wins} of {last.starts} starts won, mean |Q - Q*| {last.q_error:.3f}"
+    chance = random_return(game, 100, settings.streams().test)
+    return f"mean return {last.mean_return:.2f}, of random play {chance:.2f}"
 
 
 if __name__ == "__main__":

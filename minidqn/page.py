@@ -14,7 +14,6 @@ import importlib.resources
 import json
 import math
 import re
-import shlex
 from pathlib import Path
 
 import numpy as np
@@ -63,11 +62,8 @@ def describe(folder):
     settings, model, _ = runs.load_run(folder)
     records = runs.read_metrics(folder, settings.epochs)
     if len(records) != settings.epochs:
-        command = f"python -m minidqn.train --resume {shlex.quote(str(folder))}"
-        raise ValueError(
-            f"RUN {folder}: {len(records)} of {settings.epochs} epochs are done; "
-            f"it has not ended yet; {command} goes on with it"
-        )
+        words = f"{len(records)} of {settings.epochs} epochs are done; it has not ended yet"
+        raise ValueError(f"RUN {folder}: {words}; {cli.resume_command(folder)} goes on with it")
     kept = moments.saved_epochs(folder, settings.epochs - 1)
     last = _moment(settings.epochs, model, settings, model.named_weights())
     return {

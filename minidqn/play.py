@@ -16,7 +16,12 @@ MOST_GAMES = 10_000
 """Games that are kept in memory, at most."""
 
 
-def frame_text(frame, cells=("· ", "██", "▒▒", "░░")):
+CELLS = ("· ", "██", "▒▒", "░░")
+PLAIN_CELLS = (". ", "##", "++", "--")
+"""What stands for an empty cell, and for one of the first channel, of the second, ..."""
+
+
+def frame_text(frame, cells=CELLS):
     """A frame as lines of text, two characters a cell.
 
     Parameters
@@ -24,8 +29,8 @@ def frame_text(frame, cells=("· ", "██", "▒▒", "░░")):
     frame : ndarray [shape=(C, H, W)]
         Numbers; those above 0 are shown.
     cells : sequence of str
-        What stands for an empty cell, and for one of the first channel, of the second, ...;
-        then the last again. The first channel that is above 0 counts.
+        As `CELLS`; the last stands for all further channels. The first channel that is above
+        0 counts.
 
     Returns
     -------
@@ -38,7 +43,7 @@ def frame_text(frame, cells=("· ", "██", "▒▒", "░░")):
     return ["".join(cells[place] for place in row) for row in shown]
 
 
-def watch(games, stream=None, frames_per_second=6, words=None):
+def watch(games, stream=None, frames_per_second=6, words="return {:g}".format):
     """Draw games in the terminal, each frame over the last; on a pipe, one below another.
 
     Parameters
@@ -49,27 +54,23 @@ def watch(games, stream=None, frames_per_second=6, words=None):
         Where to; stdout by default.
     frames_per_second : float
         Speed of play on a terminal.
-    words : callable, optional
-        From a game's return to how it ended; the return by default.
+    words : callable
+        From a game's return to how it ended.
     """
-    stream = sys.stdout if stream is None else stream
-    words = words or "return {:g}".format
-    how = []
+    stream, cells, up = stream or sys.stdout, CELLS, ""
     try:
-        "█▒░·".encode(stream.encoding or "ascii")
+        "".join(CELLS).encode(stream.encoding or "ascii")
     except UnicodeEncodeError:
-        how = [(". ", "##", "++", "--")]
-    moving = stream.isatty()
+        cells = PLAIN_CELLS
     for number, (frames, total) in enumerate(games, start=1):
         for count, frame in enumerate(frames, start=1):
-            lines = frame_text(frame, *how)
-            if moving and (count > 1 or number > 1):
-                stream.write(f"\x1b[{len(lines) + 1}A")  # cursor up, to draw over the last frame
             ended = words(total) if count == len(frames) else ""
-            title = f"game {number} of {len(games)} {ended}"
-            stream.write("\n".join([title.ljust(30), *lines]) + "\n")
+            title = f"game {number} of {len(games)} {ended}".ljust(30)
+            lines = [title, *frame_text(frame, cells)]
+            stream.write(up + "\n".join(lines) + "\n")
             stream.flush()
-            if moving:
+            if stream.isatty():
+                up = f"\x1b[{len(lines)}A"  # the cursor, to draw the next frame over this one
                 time.sleep((4 if ended else 1) / frames_per_second)
 
 
@@ -93,24 +94,24 @@ def main(argv=None):
     parser.add_argument("--watch", action="store_true", help="draw the games in the terminal")
     parser.add_argument("--no-images", action="store_true", help="draw no pictures")
     arguments = parser.parse_args(argv)
-    try:
+    with cli.refusing(parser):
         whole("--games", arguments.games, most=MOST_GAMES)
-    except ValueError as error:
-        parser.error(error)
     settings, model, game = cli.loaded_run(parser, arguments)
     with cli.writing_run(parser, arguments) as folder:
         with cli.announce_compilation():
             games = play_test_games(model, settings, arguments.games, game)
         if not arguments.no_images:
             save_games(folder, game, games)
-    fruit, returns = isinstance(game, Fruit), [total for _, total in games]
-    if arguments.watch:
-        watch(games, words=(lambda total: "caught" if total > 0 else "missed") if fruit else None)
-    if fruit:
+    returns, words = [total for _, total in games], {}
+    if isinstance(game, Fruit):
         won, caught = wins(model, game.grid_size), sum(total > 0 for total in returns)
-        print(f"{caught} of {len(games)} games won; {won.sum()} of all {won.size} starts")
+        result = f"{caught} of {len(games)} games won; {won.sum()} of all {won.size} starts"
+        words = {"words": lambda total: "caught" if total > 0 else "missed"}
     else:
-        print(f"mean return of {len(games)} games: {sum(returns) / len(games):.2f}")
+        result = f"mean return of {len(games)} games: {sum(returns) / len(games):.2f}"
+    if arguments.watch:
+        watch(games, **words)
+    print(result)
     if not arguments.no_images:
         print(f"pictures: {folder / runs.GIF}, {folder / runs.IMAGES}")
     return 0
