@@ -144,15 +144,15 @@ def given_game(parser, name):
         return games.load(name)
 
 
-def resume_command(folder, **options):
+def resume_command(folder, given=()):
     """The command that goes on with the run in a `folder`, to be pasted into a shell.
 
     Parameters
     ----------
     folder : Path
         The run's.
-    **options
-        More arguments, as argparse names them; True for a flag without a value.
+    given : dict
+        Arguments of the command before, of which those that no checkpoint keeps are repeated.
 
     Returns
     -------
@@ -160,9 +160,10 @@ def resume_command(folder, **options):
         Its words, quoted.
     """
     words = ["python", "-m", "minidqn.train", "--resume", str(folder)]
-    for name, value in options.items():
-        words += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
-    return shlex.join(words)
+    for name in ("game", "checkpoint_every", "engine"):
+        if name in given:
+            words += [f"--{name.replace('_', '-')}", str(given[name])]
+    return shlex.join(words + ["--no-images"] * ("no_images" in given))
 
 
 def run_parser(prog, description, out, kind=as_folder, default="RUN"):
@@ -202,8 +203,9 @@ def reading(parser, folder):
         The run's, which the argument RUN named.
     """
     try:
-        with refusing(parser):
-            yield
+        yield
+    except ValueError as error:
+        parser.error(error)
     except MemoryError:
         parser.error(f"RUN {folder}: its network does not fit into memory")
     except OSError as error:
@@ -216,13 +218,13 @@ def _unreadable(folder, error):
         return "there is no such folder"
     if (folder / runs.WEIGHTS).exists() or not (folder / runs.CHECKPOINT).exists():
         return f"cannot read {error.filename}: {error.strerror}"
-    game = {}
+    given = {}
     with contextlib.suppress(OSError, ValueError):
         settings, _, failure = runs.read_config(folder)
         if failure is not None:
             return f"it has failed: {failure}"
-        game = {} if settings.game in games.OWN else {"game": settings.game}
-    return f"it has not ended yet; {resume_command(folder, **game)} goes on with it"
+        given = {} if settings.game in games.OWN else {"game": settings.game}
+    return f"it has not ended yet; {resume_command(folder, given)} goes on with it"
 
 
 def loaded_run(parser, arguments):

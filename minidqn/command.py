@@ -1,6 +1,5 @@
 """The command ``python -m minidqn.train``: a training whose every step is kept on disk."""
 
-import argparse
 import contextlib
 import dataclasses
 import os
@@ -9,6 +8,7 @@ import shlex
 import signal
 import sys
 import time
+from argparse import SUPPRESS
 from pathlib import Path
 
 import numpy as np
@@ -32,11 +32,8 @@ SETTINGS = {field.name: field for field in dataclasses.fields(Settings)}
 
 def _parser():
     """The command line; options that are not given are not in its result."""
-    parser = cli.Parser(
-        prog="python -m minidqn.train",
-        description="Train a network to play a game; see it learn, and keep the run.",
-        argument_default=argparse.SUPPRESS,
-    )
+    what = "Train a network to play a game; see it learn, and keep the run."
+    parser = cli.Parser(prog="python -m minidqn.train", description=what, argument_default=SUPPRESS)
 
     def add(flag, words, default=None, **how):
         words += "" if default is None else f" (default: {default})"
@@ -198,12 +195,12 @@ def main(argv=None):
             if prepare is not None:
                 prepare(folder)
             if not _train(state, folder, lock, signals, every):
-                kept = {"game", "checkpoint_every", "engine", "no_images"} & given.keys()
-                hint = cli.resume_command(folder, **{name: given[name] for name in sorted(kept)})
+                hint = cli.resume_command(folder, given)
                 cli.tell(f"stopped after epoch {len(state.records)}; to go on: {hint}")
                 return 128 + signals[0]
             result = _finish(state, folder, lock, draw)
-        except BrokenPipeError:
+        except BrokenPipeError:  # of the progress, and so at the end of an epoch
+            _save(state, folder, lock)
             raise
         except (DivergenceError, games.GameError) as error:
             with contextlib.suppress(OSError):
@@ -238,15 +235,6 @@ def _train(state, folder, lock, signals, every):
     """Run the loop; whether it came to its end, and was not told to stop before."""
     settings, game, model, streams, memory, records = state
 
-    def save():
-        lock.require()
-        runs.save_checkpoint(folder, state)
-
-    def keep_moment(epoch):
-        if moments.is_moment(epoch):
-            lock.require()
-            moments.save(folder, epoch, model)
-
     runs.write_config(folder, settings, game)
     if len(records) == settings.epochs and records[-1].mean_return is None:
         records[-1] = measured(records[-1], model, game, settings)
@@ -255,24 +243,28 @@ def _train(state, folder, lock, signals, every):
     with runs.MetricsWriter(folder, records) as metrics:
         moments.discard_after(folder, len(records))
         if not records:
-            keep_moment(0)
-        save()  # even the first epochs are not lost, nor how many there will be
+            moments.save(folder, 0, model)
+        _save(state, folder, lock)  # even the first epochs are not lost, nor how many there will be
         last = records[-1] if records else None
         for record in training(model, settings, streams, game, memory, last):
             records.append(record)
             metrics.write(record)
-            if record.updates:  # else nothing has changed since the first moment
-                keep_moment(record.epoch)
+            # Before the first update nothing has changed since the moment of epoch 0.
+            if record.updates and moments.is_moment(record.epoch):
+                lock.require()
+                moments.save(folder, record.epoch, model)
             if record.epoch % every == 0 or record.epoch == settings.epochs or signals:
-                save()
-            try:
-                progress.show(record)
-            except BrokenPipeError:
-                save()
-                raise
+                _save(state, folder, lock)
+            progress.show(record)
             if signals:
                 return False
     return True
+
+
+def _save(state, folder, lock):
+    """Write a checkpoint, if the folder is still this run's."""
+    lock.require()
+    runs.save_checkpoint(folder, state)
 
 
 def _finish(state, folder, lock, draw):

@@ -209,10 +209,9 @@ def load(name, grid_size=10):
     """
     if name in OWN:
         return getattr(importlib.import_module(f"minidqn.{name}"), OWN[name])(grid_size)
-    kind, colon, rest = name.partition(":")
-    if kind == "gym" and colon:
+    if name.startswith("gym:"):
         try:
-            return importlib.import_module("minidqn.gym").game(rest)
+            return importlib.import_module("minidqn.gym").game(name.removeprefix("gym:"))
         except ImportError as error:
             raise ImportError(f"game is {name}; {error}") from error
     path, _, attribute = name.rpartition(":")

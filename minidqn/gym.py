@@ -31,16 +31,16 @@ class GameEnv(gymnasium.Env):
     ----------
     game : Game or str
         The game, whose frames hold numbers from 0 to 1, or its name, as ``games.load`` takes it.
-    grid_size : int
-        As for ``games.load``.
     render_mode : {None, "rgb_array", "ansi"}
         What ``render`` returns: a picture [shape=(height, width, 3)], uint8, or lines of
         text.
+    grid_size : int
+        As for ``games.load``.
     """
 
     metadata = {"render_modes": ["rgb_array", "ansi"], "render_fps": 5}
 
-    def __init__(self, game, grid_size=10, render_mode=None):
+    def __init__(self, game, render_mode=None, grid_size=10):
         modes = (None, *self.metadata["render_modes"])
         if render_mode not in modes:
             raise ValueError(f"render_mode is {render_mode!r}; expected one of {modes}")
@@ -100,7 +100,7 @@ def game(env, max_steps=10_000):
     """
     max_steps = whole("max_steps", max_steps)
     made = _make(env) if isinstance(env, str) else env
-    name = env if isinstance(env, str) else str(env)
+    name = str(env)
     space, actions = made.observation_space, made.action_space
     if not isinstance(space, gymnasium.spaces.Box) or len(space.shape) not in (2, 3):
         raise ValueError(f"game is gym:{name}; its observations are {space}; expected images")
@@ -127,7 +127,7 @@ def game(env, max_steps=10_000):
         finally:
             idle.append(env_now)
 
-    sent = actions.start + np.arange(actions.n)
+    sent = actions.start + np.arange(actions.n)  # a Discrete need not begin at 0
     return Game(episode, sent, frame_of(np.zeros(shape)).shape, name, max_steps)
 
 

@@ -37,41 +37,35 @@ def frame_text(frame, cells=CELLS):
     list of str
         One a row.
     """
-    shown = np.zeros(frame.shape[1:], int)
-    for channel in reversed(range(len(frame))):
-        shown[frame[channel] > 0] = min(channel + 1, len(cells) - 1)
-    return ["".join(cells[place] for place in row) for row in shown]
+    on = frame > 0
+    first = np.argmax([~on.any(axis=0), *on], axis=0)  # 0 where none is on
+    return ["".join(cells[min(place, len(cells) - 1)] for place in row) for row in first]
 
 
-def watch(games, stream=None, frames_per_second=6, words="return {:g}".format):
+def watch(games, stream=None, frames_per_second=6):
     """Draw games in the terminal, each frame over the last; on a pipe, one below another.
 
     Parameters
     ----------
-    games : list of (list of ndarray, float)
-        Each game's frames and its return.
+    games : list of (list of ndarray, object)
+        Each game's frames, and how it ended, such as its return.
     stream : file object, optional
         Where to; stdout by default.
     frames_per_second : float
         Speed of play on a terminal.
-    words : callable
-        From a game's return to how it ended.
     """
-    stream, cells, up = stream or sys.stdout, CELLS, ""
-    try:
-        "".join(CELLS).encode(stream.encoding or "ascii")
-    except UnicodeEncodeError:
-        cells = PLAIN_CELLS
-    for number, (frames, total) in enumerate(games, start=1):
+    stream, up = stream or sys.stdout, ""
+    cells = CELLS if "utf" in (stream.encoding or "").lower() else PLAIN_CELLS
+    for number, (frames, result) in enumerate(games, start=1):
         for count, frame in enumerate(frames, start=1):
-            ended = words(total) if count == len(frames) else ""
-            title = f"game {number} of {len(games)} {ended}".ljust(30)
-            lines = [title, *frame_text(frame, cells)]
+            last = count == len(frames)
+            title = f"game {number} of {len(games)} {result if last else ''}"
+            lines = [title.ljust(30), *frame_text(frame, cells)]
             stream.write(up + "\n".join(lines) + "\n")
             stream.flush()
             if stream.isatty():
                 up = f"\x1b[{len(lines)}A"  # the cursor, to draw the next frame over this one
-                time.sleep((4 if ended else 1) / frames_per_second)
+                time.sleep((4 if last else 1) / frames_per_second)
 
 
 def main(argv=None):
@@ -102,15 +96,16 @@ def main(argv=None):
             games = play_test_games(model, settings, arguments.games, game)
         if not arguments.no_images:
             save_games(folder, game, games)
-    returns, words = [total for _, total in games], {}
+    frames, returns = zip(*games, strict=True)
     if isinstance(game, Fruit):
-        won, caught = wins(model, game.grid_size), sum(total > 0 for total in returns)
+        ended = ["caught" if total > 0 else "missed" for total in returns]
+        won, caught = wins(model, game.grid_size), ended.count("caught")
         result = f"{caught} of {len(games)} games won; {won.sum()} of all {won.size} starts"
-        words = {"words": lambda total: "caught" if total > 0 else "missed"}
     else:
+        ended = [f"return {total:g}" for total in returns]
         result = f"mean return of {len(games)} games: {sum(returns) / len(games):.2f}"
     if arguments.watch:
-        watch(games, **words)
+        watch(list(zip(frames, ended, strict=True)))
     print(result)
     if not arguments.no_images:
         print(f"pictures: {folder / runs.GIF}, {folder / runs.IMAGES}")
