@@ -96,17 +96,15 @@ def main(argv=None):
             games = play_test_games(model, settings, arguments.games, game)
         if not arguments.no_images:
             save_games(folder, game, games)
-    frames, returns = zip(*games, strict=True)
-    if isinstance(game, Fruit):
-        ended = ["caught" if total > 0 else "missed" for total in returns]
-        won, caught = wins(model, game.grid_size), ended.count("caught")
-        result = f"{caught} of {len(games)} games won; {won.sum()} of all {won.size} starts"
-    else:
-        ended = [f"return {total:g}" for total in returns]
-        result = f"mean return of {len(games)} games: {sum(returns) / len(games):.2f}"
+    fruit, returns = isinstance(game, Fruit), [total for _, total in games]
     if arguments.watch:
-        watch(list(zip(frames, ended, strict=True)))
-    print(result)
+        words = {1: "caught", -1: "missed"} if fruit else {}
+        watch([(frames, words.get(total, f"return {total:g}")) for frames, total in games])
+    if fruit:
+        won, caught = wins(model, game.grid_size), returns.count(1)
+        print(f"{caught} of {len(games)} games won; {won.sum()} of all {won.size} starts")
+    else:
+        print(f"mean return of {len(games)} games: {sum(returns) / len(games):.2f}")
     if not arguments.no_images:
         print(f"pictures: {folder / runs.GIF}, {folder / runs.IMAGES}")
     return 0
