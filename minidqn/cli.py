@@ -20,14 +20,15 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message, status=2):
         """Print `message` on stderr and exit with `status`."""
-        self.exit(status, f"{self.prog}: error: {one_line(message)}\n")
+        tell(f"{self.prog}: error: {message}")
+        self.exit(status)
 
 
 def tell(text, end="\n"):
     """Print `text` as one line with this `end` on stderr, if anybody reads it."""
     try:
-        print(one_line(text), end=end, file=sys.stderr, flush=True)
-    except (AttributeError, OSError):  # else Python would try once more as it ends, and fail
+        print(one_line(text), end=end, file=sys.stderr or io.StringIO(), flush=True)
+    except OSError:  # else Python would try once more as it ends, and fail
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, for good
 
 
@@ -66,6 +67,23 @@ def run(main):
 
 
 @contextlib.contextmanager
+def refusing(parser, words=str):
+    """A mistake in the arguments, which the body finds, told as one line.
+
+    Parameters
+    ----------
+    parser : Parser
+        The command's.
+    words : callable
+        From the body's exception to the line.
+    """
+    try:
+        yield
+    except (ImportError, TypeError, ValueError) as error:
+        parser.error(words(error))
+
+
+@contextlib.contextmanager
 def writing_to(parser, flag, folder):
     """Whatever keeps the body from writing to a folder, told as one line.
 
@@ -82,8 +100,6 @@ def writing_to(parser, flag, folder):
     """
     try:
         yield
-    except BlockingIOError as error:
-        parser.error(f"{flag} {folder}: {error.strerror}")
     except OSError as error:
         status = 1 if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO) else 2
         parser.error(f"{flag} {folder} cannot be written to: {error.strerror}", status)
@@ -107,25 +123,47 @@ def as_folder(text):
     raise argparse.ArgumentTypeError(f"{text!r} {words}")
 
 
-def load_game(parser, name, grid_size=10):
-    """The game that ``--game`` names; what keeps it from being loaded is told as one line.
+def given_game(parser, name):
+    """The game that ``--game`` names, for a run that is there already.
 
     Parameters
     ----------
     parser : Parser
-        The command's.
-    name, grid_size
+        The command's; it says what keeps the game from being loaded.
+    name : str or None
         As for ``games.load``.
 
     Returns
     -------
-    Game
-        The game.
+    Game or None
+        None for no name, and for a game of this package: the run knows these itself.
     """
-    try:
-        return games.load(name, grid_size)
-    except (ImportError, ValueError) as error:
-        parser.error(f"--{error}")
+    if name is None or name in games.OWN:
+        return None
+    with refusing(parser, "--{}".format):
+        return games.load(name)
+
+
+def resume_command(folder, given=()):
+    """The command that goes on with the run in a `folder`, to be pasted into a shell.
+
+    Parameters
+    ----------
+    folder : Path
+        The run's.
+    given : dict
+        Arguments of the command before, of which those that no checkpoint keeps are repeated.
+
+    Returns
+    -------
+    str
+        Its words, quoted.
+    """
+    words = ["python", "-m", "minidqn.train", "--resume", str(folder)]
+    for name in ("game", "checkpoint_every", "engine"):
+        if name in given:
+            words += [f"--{name.replace('_', '-')}", str(given[name])]
+    return shlex.join(words + ["--no-images"] * ("no_images" in given))
 
 
 def run_parser(prog, description, out, kind=as_folder, default="RUN"):
@@ -166,25 +204,27 @@ def reading(parser, folder):
     """
     try:
         yield
-        return
     except ValueError as error:
         parser.error(error)
     except MemoryError:
-        words = "its network does not fit into memory"
+        parser.error(f"RUN {folder}: its network does not fit into memory")
     except OSError as error:
-        words = f"cannot read {error.filename}: {error.strerror}"
-        if not folder.exists():
-            words = "there is no such folder"
-        elif not (folder / runs.WEIGHTS).exists() and (folder / runs.CHECKPOINT).exists():
-            command = f"python -m minidqn.train --resume {shlex.quote(str(folder))}"
-            failure = None
-            with contextlib.suppress(OSError, ValueError):
-                settings, _, failure = runs.read_config(folder)
-                if settings.game not in games.OWN:
-                    command += f" --game {shlex.quote(settings.game)}"
-            words = f"it has not ended yet; {command} goes on with it"
-            words = words if failure is None else f"it has failed: {failure}"
-    parser.error(f"RUN {folder}: {words}")
+        parser.error(f"RUN {folder}: {_unreadable(folder, error)}")
+
+
+def _unreadable(folder, error):
+    """Why a run cannot be read."""
+    if not folder.exists():
+        return "there is no such folder"
+    if (folder / runs.WEIGHTS).exists() or not (folder / runs.CHECKPOINT).exists():
+        return f"cannot read {error.filename}: {error.strerror}"
+    given = {}
+    with contextlib.suppress(OSError, ValueError):
+        settings, _, failure = runs.read_config(folder)
+        if failure is not None:
+            return f"it has failed: {failure}"
+        given = {} if settings.game in games.OWN else {"game": settings.game}
+    return f"it has not ended yet; {resume_command(folder, given)} goes on with it"
 
 
 def loaded_run(parser, arguments):
@@ -202,9 +242,7 @@ def loaded_run(parser, arguments):
     settings, model, game
         As from ``runs.load_run``.
     """
-    name, game = arguments.game, None
-    if name is not None and name not in games.OWN:
-        game = load_game(parser, name)
+    name, game = arguments.game, given_game(parser, arguments.game)
     with reading(parser, arguments.run):
         settings, model, game = runs.load_run(arguments.run, game)
     if name not in (None, settings.game) and {name, settings.game} & games.OWN.keys():
@@ -250,22 +288,21 @@ def announce_compilation():
     """
     from numba.core import event
 
-    class Announcement(event.Listener):
-        started = None
+    began = []
 
+    class Announcement(event.Listener):
         def on_start(self, _):
-            if self.started is None:
-                self.started = time.perf_counter()
+            if not began:
+                began.append(time.perf_counter())
                 tell("compiling kernels, once ...", " ")
 
         def on_end(self, _):
             pass
 
-    announcement = Announcement()
-    with event.install_listener("numba:compile", announcement):
+    with event.install_listener("numba:compile", Announcement()):
         yield
-    if announcement.started is not None:
-        tell(f"{time.perf_counter() - announcement.started:.1f} s")
+    if began:
+        tell(f"{time.perf_counter() - began[0]:.1f} s")
 
 
 class Progress:
@@ -288,7 +325,7 @@ class Progress:
         self.settings, self.evaluated = settings, evaluated
         self.stream = sys.stdout if stream is None else stream
         self.moving = self.stream.isatty() and os.environ.get("TERM") != "dumb"
-        self.first = None  # the first record with updates
+        self.first = None  # the first record with updates: epochs before it cost next to nothing
         self.shown, self.width = -1.0, 0  # seconds and length of the moving line
 
     def show(self, record):
@@ -301,46 +338,46 @@ class Progress:
         """
         if record.mean_return is not None:
             self.evaluated = record
-        if self.first is None and record.updates:
-            self.first = record  # the epochs before it cost next to nothing
+        if self.first is None or not self.first.updates:
+            self.first = record
         last = self.settings.ended(record)
         if self.moving and (last or record.seconds - self.shown >= self.REFRESH_SECONDS):
-            self.shown = record.seconds
             line = self._line(record)[: shutil.get_terminal_size().columns - 1]
             # Blanks only over what was longer: Ctrl-C is echoed behind them.
-            self._write("\r" + line.ljust(self.width) + "\n" * last)
-            self.width = len(line)
+            text = "\r" + line.ljust(self.width) + "\n" * last
+            self.shown, self.width = record.seconds, len(line)
         elif not self.moving and record.epoch % self.EVERY_EPOCHS == 0:
-            score = self._score(": ", "not measured yet")
+            name, score = self._score()
             if self.evaluated is not None and self.evaluated.epoch != record.epoch:
                 score += f" (epoch {self.evaluated.epoch})"
-            self._write(f"Epoch {record.epoch}, loss: {record.loss:.6f}, {score}\n")
-
-    def _write(self, text):
-        """Show some text; a run goes on when nobody can read along any more."""
+            text = f"Epoch {record.epoch}, loss: {record.loss:.6f}, {name}: {score}\n"
+        else:
+            return
         try:
             self.stream.write(text)
             self.stream.flush()
         except BrokenPipeError:
             raise
-        except OSError:  # a full disk under a redirected output, say; `run` will tell
+        except OSError:  # such as a full disk; the run goes on, and `run` tells it at the end
             self.stream = io.StringIO()
 
-    def _score(self, between, unknown):
-        """The last measure, such as "wins: 69/80" or "return: 3.21"."""
-        if self.evaluated is None or self.evaluated.wins is None:
-            score = unknown if self.evaluated is None else f"{self.evaluated.mean_return:.2f}"
-            return f"return{between}{score}"
-        return f"wins{between}{self.evaluated.wins}/{self.evaluated.starts}"
+    def _score(self):
+        """The last measure, such as ("wins", "69/80") or ("return", "3.21")."""
+        if self.evaluated is None:
+            return "return", "-"
+        if self.evaluated.wins is None:
+            return "return", f"{self.evaluated.mean_return:.2f}"
+        return "wins", f"{self.evaluated.wins}/{self.evaluated.starts}"
 
     def _line(self, record):
         """The moving line."""
-        left, per_second, first = "-:--", 0.0, self.first or record
         goal, done = self.settings.goal, self.settings.done(record)
-        if record.epoch > first.epoch:
-            seconds = record.seconds - first.seconds
-            per_second = (record.updates - first.updates) / max(seconds, 1e-9)
-            seconds *= max(goal - done, 0) / (done - self.settings.done(first))
-            left = f"{round(seconds) // 60}:{round(seconds) % 60:02d}"
-        done = f"{self.settings.unit[:-1]} {done}/{goal}  loss {record.loss:.6f}"
-        return f"{done}  {self._score(' ', '-')}  {per_second:,.0f} updates/s  {left} left"
+        left_to_do, since = max(goal - done, 0), done - self.settings.done(self.first)
+        seconds = record.seconds - self.first.seconds
+        per_second, left = (record.updates - self.first.updates) / max(seconds, 1e-9), "-:--"
+        if since:
+            minutes, seconds = divmod(round(seconds / since * left_to_do), 60)
+            left = f"{minutes}:{seconds:02d}"
+        score = " ".join(self._score())
+        so_far = f"{self.settings.unit[:-1]} {done}/{goal}  loss {record.loss:.6f}  {score}"
+        return f"{so_far}  {per_second:,.0f} updates/s  {left} left"

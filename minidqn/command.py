@@ -9,6 +9,7 @@ import shlex
 import signal
 import sys
 import time
+from argparse import SUPPRESS
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,6 @@ import numpy as np
 from minidqn import cli, games, moments, runs
 from minidqn.checks import whole
 from minidqn.evaluate import random_return
-from minidqn.games import GameError
 from minidqn.nn.cache import seal
 from minidqn.nn.models import ENGINES
 from minidqn.qlearning import learn
@@ -44,11 +44,8 @@ PRESETS = {
 
 def _parser():
     """The command line; options that are not given are not in its result."""
-    parser = cli.Parser(
-        prog="python -m minidqn.train",
-        description="Train a network to play a game; see it learn, and keep the run.",
-        argument_default=argparse.SUPPRESS,
-    )
+    what = "Train a network to play a game; see it learn, and keep the run."
+    parser = cli.Parser(prog="python -m minidqn.train", description=what, argument_default=SUPPRESS)
 
     def add(flag, words, default=None, **how):
         words += "" if default is None else f" (default: {default})"
@@ -66,14 +63,12 @@ def _parser():
         add(_flag(name), field.metadata["help"], default, **how)
     add("--preset", "settings that belong together; flags beside it change some of them",
         choices=PRESETS)  # fmt: skip
-    add("--checkpoint-every", "epochs from one checkpoint to the next", CHECKPOINT_EVERY,
-        type=int, metavar="N")  # fmt: skip
-    add("--engine", "numpy runs every layer as it is written, to be stepped through, and slowly",
-        "auto", choices=ENGINES)  # fmt: skip
-    add("--out", "folder that the run is kept in", "runs/GAME", type=cli.as_folder,
-        metavar="FOLDER")  # fmt: skip
-    add("--resume", "go on with the run in this folder; --epochs or --steps may be more",
-        type=cli.as_folder, metavar="FOLDER")  # fmt: skip
+    add("--checkpoint-every", "epochs between checkpoints", CHECKPOINT_EVERY, type=int, metavar="N")
+    numpy = "numpy runs every layer as it is written, to be stepped through, and slowly"
+    add("--engine", numpy, "auto", choices=ENGINES)
+    folder = {"type": cli.as_folder, "metavar": "FOLDER"}
+    add("--out", "folder that the run is kept in", "runs/GAME", **folder)
+    add("--resume", "go on with the run in this folder; --epochs or --steps may be more", **folder)
     add("--overwrite", "replace a run that is there", action="store_true")
     add("--no-images", "draw no pictures", action="store_true")
     return parser
@@ -92,48 +87,48 @@ def _as_flags(error):
 
 def _new(parser, given, stack):
     """A new run: its state before the first epoch, its folder, its lock, and what empties it."""
-    options = {name: value for name, value in given.items() if name in SETTINGS}
+    options = _asked(given)
     if {"epochs", "steps"} <= options.keys():
         parser.error("--epochs and --steps both say when the run ends; expected one of them")
     preset = PRESETS.get(given.get("preset"), {})
     options = preset | ({"steps": 0} if "epochs" in options else {}) | options
-    try:
-        settings = Settings(**options)
-        if "grid_size" in options and settings.game not in games.OWN:
+    with cli.refusing(parser, _as_flags):
+        settings = dataclasses.replace(Settings(), **options)
+        if "grid_size" in given and settings.game not in games.OWN:
             raise ValueError(f"grid_size is for {' and '.join(games.OWN)}")
         game = games.load(settings.game, settings.grid_size)
-        streams, memory = settings.streams(), Memory(settings.capacity, game.shape)
-        model = settings.q_network(game, streams.weights, given.get("engine", "auto"))
-    except (ImportError, TypeError, ValueError) as error:
-        parser.error(_as_flags(error))
-    except MemoryError:
-        size = f"--capacity, --filters and --units for frames of {game.shape}"
-        parser.error(f"{size} do not fit into memory")
+        try:
+            streams, memory = settings.streams(), Memory(settings.capacity, game.shape)
+            model = settings.q_network(game, streams.weights, given.get("engine", "auto"))
+        except MemoryError:
+            size = f"--capacity, --filters and --units for frames of {game.shape}"
+            parser.error(f"{size} do not fit into memory")
     folder = given.get("out", Path("runs") / re.sub(r"\W+", "-", settings.game).strip("-"))
     with cli.writing_to(parser, "--out", folder):
         folder.mkdir(parents=True, exist_ok=True)
         lock = stack.enter_context(runs.Lock(folder))
-        try:
+        with cli.refusing(parser, lambda error: f"--out {folder} {error}"):
             runs.require_free(folder, "overwrite" in given)
-        except ValueError as error:
-            parser.error(f"--out {folder} {error}")
     state = State(settings, game, model, streams, memory, [], settings.target_network(model))
     return state, folder, lock, runs.clear
 
 
+def _asked(given):
+    """The settings among the arguments that are given."""
+    return {name: value for name, value in given.items() if name in SETTINGS}
+
+
 def _old(parser, given, stack):
     """The same of a run that goes on from its last checkpoint that is whole."""
-    folder, game = given["resume"], None
-    for name in ("out", "overwrite", "preset"):
-        if name in given:
-            parser.error(f"--{name} is for a new run; --resume goes on with the old one")
+    folder = given["resume"]
+    for name in sorted({"out", "overwrite", "preset"} & given.keys()):
+        parser.error(f"--{name} is for a new run; --resume goes on with the old one")
     if not any((folder / name).exists() for name in (runs.CHECKPOINT, runs.PREVIOUS)):
         missing = "holds no checkpoint" if folder.exists() else "does not exist"
         parser.error(f"--resume {folder} {missing}; start a run with --out")
     with cli.writing_to(parser, "--resume", folder):
         lock = stack.enter_context(runs.Lock(folder))
-    if given.get("game", "fruit") not in games.OWN:
-        game = cli.load_game(parser, given["game"])
+    game = cli.given_game(parser, given.get("game"))
     try:
         state, failures = runs.load_latest(folder, game, given.get("engine"))
     except runs.WrongGameError as error:
@@ -144,40 +139,36 @@ def _old(parser, given, stack):
     for failure in failures:
         cli.tell(f"{failure}; going back to {runs.PREVIOUS}")
     state = _with_options(parser, state, given, folder)
-    settings, last = state.settings, _last(state.records)
+    settings, last = state.settings, _last(state)
     goal, unit = settings.goal, settings.unit
-    if settings.ended(last):
-        print(f"all {goal} {unit} are done; --{unit} N goes on to {unit[:-1]} N")
-    else:
-        print(f"going on after {unit[:-1]} {settings.done(last)} of {goal}")
+    ended = f"all {goal} {unit} are done; --{unit} N goes on to {unit[:-1]} N"
+    going_on = f"going on after {unit[:-1]} {settings.done(last)} of {goal}"
+    print(ended if settings.ended(last) else going_on)
     return state, folder, lock, runs.discard_newest if failures else None
 
 
-def _last(records):
+def _last(state):
     """The last record, or None before the first epoch."""
-    return records[-1] if records else None
+    return state.records[-1] if state.records else None
 
 
 def _with_options(parser, state, given, folder):
     """A state whose run is as long as was asked for; no other setting changes."""
-    had, unit = state.settings, state.settings.unit
-    for name in SETTINGS.keys() & given.keys():
-        value, kept = given[name], getattr(had, name)
-        value = tuple(value) if isinstance(value, list) else value
+    had, unit, last = state.settings, state.settings.unit, _last(state)
+    with cli.refusing(parser, _as_flags):
+        settings = dataclasses.replace(had, **_asked(given))
+    for name in SETTINGS:
+        value, kept = getattr(settings, name), getattr(had, name)
         moved = name == "game" and not {value, kept} & games.OWN.keys()  # such as a file
-        if name != unit and value != kept and not moved:
+        if value != kept and name != unit and not moved:
             parser.error(f"{_flag(name)} is {value}; the run in {folder} has {kept}, and keeps it")
-    goal, game = given.get(unit, had.goal), given.get("game", had.game)
-    if goal != had.goal and goal < (done := had.done(_last(state.records))):
-        parser.error(f"--{unit} is {goal}; the run in {folder} has done {done} already")
-    settings = dataclasses.replace(had, **{unit: goal}, game=game)
-    # A record that was measured because its epoch was the last is not, if others follow.
-    unmeasured = dict.fromkeys(("mean_return", "wins", "starts", "q_error"))
-    records = [
-        r if r.epoch % had.eval_every == 0 or settings.ended(r) else r._replace(**unmeasured)
-        for r in state.records
-    ]
-    return state._replace(settings=settings, records=records)
+    if settings.goal != had.goal and settings.goal < (done := had.done(last)):
+        parser.error(f"--{unit} is {settings.goal}; the run in {folder} has done {done} already")
+    if last and not settings.ended(last) and last.epoch % had.eval_every:
+        # It may have been measured because it was the last; now others follow.
+        unmeasured = dict.fromkeys(("mean_return", "wins", "starts", "q_error"))
+        state.records[-1] = last._replace(**unmeasured)
+    return state._replace(settings=settings)
 
 
 def _signals(stack):
@@ -212,67 +203,59 @@ def main(argv=None):
     Returns
     -------
     int
-        Exit status: 0; 1 if the run's files could not be written to the end, its
-        numbers went wrong or the game did; 130 or 143 if it was told to stop.
+        Exit status: 0; 130 or 143 if it was told to stop.
+
+    Raises
+    ------
+    SystemExit
+        With status 2 for arguments that cannot be; with 1 if the run's files could not be
+        written to the end, its numbers went wrong or the game did.
     """
     began = time.perf_counter()
     parser = _parser()
     given = vars(parser.parse_args(argv))
-    start = _old if "resume" in given else _new
-    try:
+    start, draw = _old if "resume" in given else _new, "no_images" not in given
+    with cli.refusing(parser):
         every = whole("--checkpoint-every", given.get("checkpoint_every", CHECKPOINT_EVERY))
-    except ValueError as error:
-        parser.error(error)
     with contextlib.ExitStack() as stack:
         signals = _signals(stack)
         state, folder, lock, prepare = start(parser, given, stack)
         with cli.announce_compilation():
-            warm_up(state.model.engine)
+            warm_up(state.model.engine, state.settings.optimizer)
         try:
             if prepare is not None:
                 prepare(folder)
             if not _train(state, folder, lock, signals, every):
-                hint = _hint(parser.prog, folder, given)
+                hint = cli.resume_command(folder, given)
                 cli.tell(f"stopped after epoch {len(state.records)}; to go on: {hint}")
                 return 128 + signals[0]
-            _finish(state, folder, lock, "no_images" not in given)
-        except BrokenPipeError:
+            result = _finish(state, folder, lock, draw)
+        except BrokenPipeError:  # of the progress, and so at the end of an epoch
+            _save(state, folder, lock)
             raise
-        except (DivergenceError, GameError) as error:
+        except (DivergenceError, games.GameError) as error:
             with contextlib.suppress(OSError):
                 runs.write_config(folder, state.settings, state.game, str(error))
-            return _failed(parser, f"{error}; {folder} keeps its last checkpoint")
+            parser.error(f"{error}; {folder} keeps its last checkpoint", 1)
         except OSError as error:
-            return _failed(parser, f"writing to {folder} failed: {error}")
+            parser.error(f"writing to {folder} failed: {error}", 1)
         except MemoryError as error:
-            return _failed(parser, f"the run in {folder} does not fit into memory: {error}")
-        _summary(state, folder, time.perf_counter() - began, "no_images" not in given)
+            parser.error(f"the run in {folder} does not fit into memory: {error}", 1)
+        print(f"{result}, in {time.perf_counter() - began:.1f} s")
+        pictures = f"{folder / runs.GIF}, {folder / '*.png'}, {folder / runs.IMAGES}"
+        print(f"pictures: {pictures}" if draw else f"weights and metrics: {folder}")
         return 128 + signals[0] if signals else 0
 
 
-def _failed(parser, words):
-    """Say what has ended a run; the exit status."""
-    cli.tell(f"{parser.prog}: error: {words}")
-    return 1
-
-
-def _hint(prog, folder, given):
-    """The command that goes on with a run."""
-    kept = {name: given[name] for name in ("game", "checkpoint_every", "engine") if name in given}
-    flags = [f"{_flag(name)} {shlex.quote(str(value))}" for name, value in kept.items()]
-    flags += ["--no-images"] * ("no_images" in given)
-    return " ".join([prog, "--resume", shlex.quote(str(folder)), *flags])
-
-
-def warm_up(engine):
+def warm_up(engine, optimizer="rmsprop"):
     """Have every kernel compiled, or loaded, before the clock starts.
 
     Parameters
     ----------
-    engine : str
+    engine, optimizer : str
         The run's. A small network will do: kernels are compiled once for all.
     """
-    model, frame = q_network(5, engine=engine), np.zeros((1, 5, 5), np.float32)
+    model, frame = q_network(5, engine=engine, optimizer=optimizer), np.zeros((1, 5, 5), np.float32)
     replay = experience_replay(batch_size=1)
     next(replay)
     learn(model, replay.send((frame, 0, 0, frame)))
@@ -282,46 +265,39 @@ def warm_up(engine):
 def _train(state, folder, lock, signals, every):
     """Run the loop; whether it came to its end, and was not told to stop before."""
     settings, game, model, streams, memory, records, target = state
-
-    def save():
-        lock.require()
-        runs.save_checkpoint(folder, state)
-
-    def keep_moment(epoch):
-        if moments.is_moment(epoch):
-            lock.require()
-            moments.save(folder, epoch, model)
-
     runs.write_config(folder, settings, game)
-    if settings.ended(_last(records)) and records[-1].mean_return is None:
+    if settings.ended(_last(state)) and records[-1].mean_return is None:
         records[-1] = measured(records[-1], model, game, settings)
     evaluated = [record for record in records if record.mean_return is not None]
     progress = cli.Progress(settings, evaluated=evaluated[-1] if evaluated else None)
     with runs.MetricsWriter(folder, records) as metrics:
         moments.discard_after(folder, len(records))
         if not records:
-            keep_moment(0)
-        save()  # even the first epochs are not lost, nor how many there will be
-        last = _last(records)
-        for record in training(model, settings, streams, game, memory, last, target):
+            moments.save(folder, 0, model)
+        _save(state, folder, lock)  # even the first epochs are not lost, nor how many there will be
+        for record in training(model, settings, streams, game, memory, _last(state), target):
             records.append(record)
             metrics.write(record)
-            if record.updates:  # else nothing has changed since the first moment
-                keep_moment(record.epoch)
+            # Before the first update nothing has changed since the moment of epoch 0.
+            if record.updates and moments.is_moment(record.epoch):
+                lock.require()
+                moments.save(folder, record.epoch, model)
             if record.epoch % every == 0 or settings.ended(record) or signals:
-                save()
-            try:
-                progress.show(record)
-            except BrokenPipeError:
-                save()
-                raise
+                _save(state, folder, lock)
+            progress.show(record)
             if signals:
                 return False
     return True
 
 
+def _save(state, folder, lock):
+    """Write a checkpoint, if the folder is still this run's."""
+    lock.require()
+    runs.save_checkpoint(folder, state)
+
+
 def _finish(state, folder, lock, draw):
-    """Write the weights and, if they are to be drawn, the pictures."""
+    """Write the weights and, if they are to be drawn, the pictures; how good the network is."""
     settings, game, model, records = state.settings, state.game, state.model, state.records
     lock.require()
     model.save_weights(folder / runs.WEIGHTS)
@@ -331,19 +307,11 @@ def _finish(state, folder, lock, draw):
         played = play_test_games(model, settings, game=game)
         save_games(folder, game, played)
         save_charts(folder, model, game, settings, records, played)
-
-
-def _summary(state, folder, seconds, drawn):
-    """Say how a run has ended."""
-    settings, game, record = state.settings, state.game, state.records[-1]
-    if record.wins is None:
-        chance = random_return(game, 100, settings.streams().test)
-        words = f"mean return {record.mean_return:.2f}, of random play {chance:.2f}"
-    else:
-        words = f"{record.wins} of {record.starts} starts won, mean |Q - Q*| {record.q_error:.3f}"
-    print(f"{words}, in {seconds:.1f} s")
-    pictures = f"pictures: {folder / runs.GIF}, {folder / '*.png'}, {folder / runs.IMAGES}"
-    print(pictures if drawn else f"weights and metrics: {folder}")
+    last = records[-1]
+    if last.wins is not None:
+        return f"{last.wins} of {last.starts} starts won, mean |Q - Q*| {last.q_error:.3f}"
+    chance = random_return(game, 100, settings.streams().test)
+    return f"mean return {last.mean_return:.2f}, of random play {chance:.2f}"
 
 
 if __name__ == "__main__":

@@ -8,12 +8,13 @@ reward is 0, so a reward that is not 0 marks the last frame and nothing else
 does.
 """
 
+import functools
 import itertools
 
 import numpy as np
 
 from minidqn.checks import generator, whole
-from minidqn.games import GridGame
+from minidqn.games import Game
 
 ACTIONS = (-1, 0, 1)
 """Left, stay, right: columns that the basket moves in one step."""
@@ -22,7 +23,7 @@ LEAST_GRID = 3
 """Rows and columns of the smallest grid: the basket's width."""
 
 
-class Fruit(GridGame):
+class Fruit(Game):
     """This game as a `Game`, of which everything is known: wins and Q* are exact.
 
     Parameters
@@ -32,7 +33,9 @@ class Fruit(GridGame):
     """
 
     def __init__(self, grid_size=10):
-        super().__init__(grid_size, episode, ACTIONS, 1, "fruit", picture=_picture)
+        self.grid_size = whole("grid_size", grid_size, LEAST_GRID)
+        begin, shape = functools.partial(episode, grid_size), (1, grid_size, grid_size)
+        super().__init__(begin, ACTIONS, shape, "fruit", picture=_picture)
 
 
 def _picture(frame):
@@ -123,14 +126,12 @@ def episode(grid_size=10, rng=None, start=None):
     if start is None:
         rng = generator(rng)
         start = int(rng.integers(0, grid_size)), int(rng.integers(1, grid_size - 1))
+    wanted = f"(fruit_column, basket) in [0, {grid_size - 1}] and [1, {grid_size - 2}]"
     if np.shape(start) != (2,):
-        raise ValueError(f"start is {start!r}; expected (fruit_column, basket)")
+        raise ValueError(f"start is {start!r}; expected {wanted}")
     fruit_column, basket = (whole("start", place, least=0) for place in start)
-    if not (0 <= fruit_column < grid_size and 1 <= basket <= grid_size - 2):
-        raise ValueError(
-            f"start is {start!r}; expected (fruit_column, basket) "
-            f"in [0, {grid_size - 1}] and [1, {grid_size - 2}]"
-        )
+    if fruit_column >= grid_size or not 1 <= basket <= grid_size - 2:
+        raise ValueError(f"start is {start!r}; expected {wanted}")
     return _fall(grid_size, fruit_column, basket)
 
 

@@ -1,6 +1,5 @@
 """Games: any coroutine that draws frames and takes actions, and what an agent must know of it."""
 
-import functools
 import importlib
 import inspect
 import runpy
@@ -16,9 +15,8 @@ from minidqn.checks import generator, one_line, whole
 OWN = {"fruit": "Fruit", "snake": "Snake"}
 """Games of this package: a module each, and the `Game` in it."""
 
-
-MOST_REWARD = 3e38
-"""What float32 holds."""
+MOST = 3e38
+"""The greatest number of a frame, and the greatest reward: networks compute in float32."""
 
 
 class GameError(ValueError):
@@ -90,18 +88,13 @@ class Game:
     """
 
     def __init__(self, episode, actions, shape, name=None, max_steps=100_000, picture=None):
-        if not callable(episode):
-            raise TypeError(f"episode is {episode!r}; expected a function that begins a game")
+        self.name = str(name or getattr(episode, "__name__", type(episode).__name__))
         try:
             inspect.signature(episode).bind(rng=None)
-        except TypeError as error:
-            name, wanted = (
-                getattr(episode, "__name__", episode),
-                "one that takes rng, as in def game(rng)",
-            )
-            raise TypeError(f"episode is {name}; expected {wanted}: {error}") from None
+        except TypeError as error:  # it is no function, or one of other parameters
+            wanted = "one that takes rng, as in def game(rng)"
+            raise TypeError(f"episode is {episode!r}; expected {wanted}: {error}") from None
         self.episode = episode
-        self.name = str(name or getattr(episode, "__name__", type(episode).__name__))
         # The memory keeps them in 32 bits.
         self.actions = tuple(whole("an action", a, -(2**31), most=2**31 - 1) for a in actions)
         if not self.actions or len(set(self.actions)) < len(self.actions):
@@ -139,20 +132,19 @@ class Game:
         if not hasattr(episode, "send"):
             kind = type(episode).__name__
             raise GameError(f"{self.name}: episode returned {kind}; expected yield in it")
+        path = getattr(getattr(episode, "gi_code", None), "co_filename", "")
         action = None
         for step in range(self.max_steps + 1):
             try:
-                turn = self._turn(step, episode.send(action))
-            except GameError:
-                raise
-            except StopIteration:
-                raise self._error(step, "it has returned; expected a turn that ends it") from None
-            except Exception as error:  # of the game's own code
-                path = getattr(getattr(episode, "gi_code", None), "co_filename", "")
-                raise self._error(step, _fault(error, path)) from error
-            if turn.done and step == 0:
-                words = "it ends before any action; with pairs, by a reward that is not 0"
-                raise self._error(step, words)
+                turn = self._turn(episode.send(action))
+                if turn.done and step == 0:
+                    words = "it ends before any action; with pairs, by a reward that is not 0"
+                    raise GameError(words)
+                if not turn.done and step == self.max_steps:
+                    raise GameError("it still goes on; expected its end, or a larger max_steps")
+            except Exception as error:  # of its turn, or of the game's own code
+                words = _fault(error, path)
+                raise GameError(one_line(f"{self.name}, step {step}: {words}")) from error
             if turn.done:
                 episode.close()
                 yield turn
@@ -160,58 +152,33 @@ class Game:
             action = yield turn
             if action not in self.actions:
                 raise ValueError(f"action is {action!r}; expected one of {self.actions}")
-        raise self._error(step, "it still goes on; expected its end, or a larger max_steps")
 
-    def _turn(self, step, told):
+    def _turn(self, told):
         """What the coroutine yielded as a `Turn`, if it is one."""
         if not isinstance(told, tuple) or not 2 <= len(told) <= 4:
-            raise self._error(step, f"it yields {told!r:.80}; expected (frame, reward, terminated)")
+            raise GameError(f"it yields {told!r:.80}; expected (frame, reward, terminated)")
         frame, reward, *ends = np.array(told[0]), *told[1:]  # the coroutine may reuse its array
         if frame.shape != self.shape:
-            raise self._error(step, f"its frame has shape {frame.shape}; expected {self.shape}")
-        with np.errstate(over="ignore"):  # networks compute in float32
-            finite = frame.dtype.kind in "fiub" and np.isfinite(frame.astype(np.float32)).all()
-        if not finite:
-            raise self._error(step, f"its frame holds {frame.dtype}; expected finite float32")
+            raise GameError(f"its frame has shape {frame.shape}; expected {self.shape}")
+        if frame.dtype.kind not in "fiub" or not float(np.abs(frame).max()) <= MOST:
+            raise GameError(f"its frame holds {frame.dtype}; expected finite float32")
         if isinstance(reward, (bool, np.bool_, np.number)):
             reward = np.add(reward, 0).item()
-        if not isinstance(reward, (int, float)) or not abs(reward) <= MOST_REWARD:
-            raise self._error(step, f"its reward is {reward!r:.80}; expected a finite number")
-        for name, end in zip(("terminated", "truncated"), ends, strict=False):
+        if not isinstance(reward, (int, float)) or not abs(reward) <= MOST:
+            raise GameError(f"its reward is {reward!r:.80}; expected a finite number")
+        terminated, truncated = [*ends, False][:2] if ends else [reward != 0, False]
+        for name, end in ("terminated", terminated), ("truncated", truncated):
             if not isinstance(end, (bool, np.bool_)):
-                raise self._error(step, f"its {name} is {end!r:.80}; expected a bool")
-        terminated, truncated = map(bool, [*ends, False][:2] if ends else [reward != 0, False])
-        return Turn(frame, reward, terminated, truncated)
-
-    def _error(self, step, words):
-        """What is wrong with the coroutine."""
-        return GameError(one_line(f"{self.name}, step {step}: {words}"))
-
-
-class GridGame(Game):
-    """A game of this package on a square grid.
-
-    Parameters
-    ----------
-    grid_size : int
-        Rows and columns of the grid, at least 3.
-    episode : callable
-        ``episode(grid_size, rng)`` begins a game.
-    actions, name, picture
-        As for `Game`.
-    channels : int
-        Of a frame.
-    """
-
-    def __init__(self, grid_size, episode, actions, channels, name, picture=None):
-        self.grid_size = whole("grid_size", grid_size, 3)
-        begin = functools.partial(episode, self.grid_size)
-        shape = channels, self.grid_size, self.grid_size
-        super().__init__(begin, actions, shape, name, picture=picture)
+                raise GameError(f"its {name} is {end!r:.80}; expected a bool")
+        return Turn(frame, reward, bool(terminated), bool(truncated))
 
 
 def _fault(error, path):
-    """An exception, and the line of a file that it comes from, as words."""
+    """What a coroutine did wrong, and the line of a file that an exception comes from."""
+    if isinstance(error, GameError):
+        return error
+    if isinstance(error, StopIteration):
+        return "it has returned; expected a turn that ends it"
     lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == path]
     where = f" in line {lines[-1]}" if lines else ""
     return f"{type(error).__name__}{where}: {error}"
@@ -242,10 +209,9 @@ def load(name, grid_size=10):
     """
     if name in OWN:
         return getattr(importlib.import_module(f"minidqn.{name}"), OWN[name])(grid_size)
-    kind, colon, rest = name.partition(":")
-    if kind == "gym" and colon:
+    if name.startswith("gym:"):
         try:
-            return importlib.import_module("minidqn.gym").game(rest)
+            return importlib.import_module("minidqn.gym").game(name.removeprefix("gym:"))
         except ImportError as error:
             raise ImportError(f"game is {name}; {error}") from error
     path, _, attribute = name.rpartition(":")

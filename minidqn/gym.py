@@ -14,11 +14,9 @@ import importlib
 import numpy as np
 
 from minidqn.checks import one_line, whole
-from minidqn.fruit import Fruit
-from minidqn.games import Game
+from minidqn.games import OWN, Game, load
 from minidqn.pictures import frame_pixels
 from minidqn.play import frame_text
-from minidqn.snake import Snake
 
 try:
     import gymnasium
@@ -31,58 +29,49 @@ class GameEnv(gymnasium.Env):
 
     Parameters
     ----------
-    game : Game
-        The game, whose frames hold numbers from 0 to 1.
+    game : Game or str
+        The game, whose frames hold numbers from 0 to 1, or its name, as ``games.load`` takes it.
     render_mode : {None, "rgb_array", "ansi"}
         What ``render`` returns: a picture [shape=(height, width, 3)], uint8, or lines of
         text.
+    grid_size : int
+        As for ``games.load``.
     """
 
     metadata = {"render_modes": ["rgb_array", "ansi"], "render_fps": 5}
 
-    def __init__(self, game, render_mode=None):
+    def __init__(self, game, render_mode=None, grid_size=10):
         modes = (None, *self.metadata["render_modes"])
         if render_mode not in modes:
             raise ValueError(f"render_mode is {render_mode!r}; expected one of {modes}")
-        self.game, self.render_mode = game, render_mode
-        self.observation_space = gymnasium.spaces.Box(0, 1, game.shape, np.float32)
-        self.action_space = gymnasium.spaces.Discrete(len(game.actions))
-        self._episode = self._frame = None
+        self.game = load(game, grid_size) if isinstance(game, str) else game
+        self.render_mode = render_mode
+        self.observation_space = gymnasium.spaces.Box(0, 1, self.game.shape, np.float32)
+        self.action_space = gymnasium.spaces.Discrete(len(self.game.actions))
+        self._episode = self._turn = None
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
         self._episode = self.game.start(self.np_random)
-        self._frame = next(self._episode).frame
-        return self._frame.astype(np.float32), {}
+        self._turn = next(self._episode)
+        return self._turn.frame.astype(np.float32), {}
 
     def step(self, action):
-        if self._episode is None or not self.action_space.contains(action):
+        ended = self._turn is None or self._turn.done
+        if ended or not self.action_space.contains(action):
             raise ValueError(f"action is {action!r}; expected reset(), then {self.action_space}")
-        turn = self._episode.send(self.game.actions[action])
-        self._frame, self._episode = turn.frame, None if turn.done else self._episode
-        frame, reward = turn.frame.astype(np.float32), float(turn.reward)
-        return frame, reward, turn.terminated, turn.truncated, {}
+        self._turn = self._episode.send(self.game.actions[action])
+        frame, reward, terminated, truncated = self._turn
+        return frame.astype(np.float32), float(reward), terminated, truncated, {}
 
     def render(self):
         if self.render_mode == "rgb_array":
-            return frame_pixels(self.game.picture(self._frame))
-        if self.render_mode == "ansi":
-            return "\n".join(frame_text(self._frame))
-        return None
+            return frame_pixels(self.game.picture(self._turn.frame))
+        return "\n".join(frame_text(self._turn.frame)) if self.render_mode else None
 
 
-def fruit(grid_size=10, render_mode=None):
-    """Fruit as an environment, ``minidqn/Fruit-v0``."""
-    return GameEnv(Fruit(grid_size), render_mode)
-
-
-def snake(grid_size=10, render_mode=None):
-    """Snake as an environment, ``minidqn/Snake-v0``."""
-    return GameEnv(Snake(grid_size), render_mode)
-
-
-gymnasium.register("minidqn/Fruit-v0", "minidqn.gym:fruit")
-gymnasium.register("minidqn/Snake-v0", "minidqn.gym:snake")
+for name, kind in OWN.items():
+    gymnasium.register(f"minidqn/{kind}-v0", "minidqn.gym:GameEnv", kwargs={"game": name})
 
 
 def game(env, max_steps=10_000):
@@ -111,20 +100,19 @@ def game(env, max_steps=10_000):
     """
     max_steps = whole("max_steps", max_steps)
     made = _make(env) if isinstance(env, str) else env
-    name = env if isinstance(env, str) else str(env)
+    name = str(env)
     space, actions = made.observation_space, made.action_space
     if not isinstance(space, gymnasium.spaces.Box) or len(space.shape) not in (2, 3):
         raise ValueError(f"game is gym:{name}; its observations are {space}; expected images")
     if not isinstance(actions, gymnasium.spaces.Discrete):
         raise ValueError(f"game is gym:{name}; its actions are {actions}; expected Discrete")
-    channels_last = len(space.shape) == 3 and space.shape[-1] <= space.shape[0]
+    shape = space.shape if len(space.shape) == 3 else (*space.shape, 1)
+    channels = -1 if shape[-1] <= shape[0] else 0  # their axis
     scale = np.float32(1 if space.dtype.kind == "f" else 1 / max(int(space.high.max()), 1))
 
     def frame_of(observation):
         frame = np.array(observation, np.float32) * scale
-        if frame.ndim == 2:
-            return frame[np.newaxis]
-        return np.moveaxis(frame, -1, 0) if channels_last else frame
+        return np.moveaxis(frame.reshape(shape), channels, 0)
 
     def episode(rng):
         # A new one for each game: some keep more past reset() than the seed says.
@@ -139,9 +127,8 @@ def game(env, max_steps=10_000):
         finally:
             fresh.close()
 
-    shape = frame_of(np.zeros(space.shape)).shape
-    first = int(actions.start)
-    return Game(episode, range(first, first + int(actions.n)), shape, name, max_steps)
+    sent = actions.start + np.arange(actions.n)  # a Discrete need not begin at 0
+    return Game(episode, sent, frame_of(np.zeros(shape)).shape, name, max_steps)
 
 
 def _make(name):

@@ -14,7 +14,6 @@ import importlib.resources
 import json
 import math
 import re
-import shlex
 from pathlib import Path
 
 import numpy as np
@@ -64,11 +63,9 @@ def describe(folder):
     records = runs.read_metrics(folder, settings.goal)
     epochs, last = len(records), records[-1] if records else None
     if not settings.ended(last):
-        command = f"python -m minidqn.train --resume {shlex.quote(str(folder))}"
-        raise ValueError(
-            f"RUN {folder}: {settings.done(last)} of {settings.goal} {settings.unit} are done; "
-            f"it has not ended yet; {command} goes on with it"
-        )
+        words = f"{settings.done(last)} of {settings.goal} {settings.unit} are done"
+        go_on = f"it has not ended yet; {cli.resume_command(folder)} goes on with it"
+        raise ValueError(f"RUN {folder}: {words}; {go_on}")
     kept = moments.saved_epochs(folder, epochs - 1)
     last = _moment(epochs, model, settings, model.named_weights())
     return {

@@ -16,7 +16,12 @@ MOST_GAMES = 10_000
 """Games that are kept in memory, at most."""
 
 
-def frame_text(frame, cells=("· ", "██", "▒▒", "░░")):
+CELLS = ("· ", "██", "▒▒", "░░")
+PLAIN_CELLS = (". ", "##", "++", "--")
+"""What stands for an empty cell, and for one of the first channel, of the second, ..."""
+
+
+def frame_text(frame, cells=CELLS):
     """A frame as lines of text, two characters a cell.
 
     Parameters
@@ -24,53 +29,43 @@ def frame_text(frame, cells=("· ", "██", "▒▒", "░░")):
     frame : ndarray [shape=(C, H, W)]
         Numbers; those above 0 are shown.
     cells : sequence of str
-        What stands for an empty cell, and for one of the first channel, of the second, ...;
-        then the last again. The first channel that is above 0 counts.
+        As `CELLS`; the last stands for all further channels. The first channel that is above
+        0 counts.
 
     Returns
     -------
     list of str
         One a row.
     """
-    shown = np.zeros(frame.shape[1:], int)
-    for channel in reversed(range(len(frame))):
-        shown[frame[channel] > 0] = min(channel + 1, len(cells) - 1)
-    return ["".join(cells[place] for place in row) for row in shown]
+    on = frame > 0
+    first = np.argmax([~on.any(axis=0), *on], axis=0)  # 0 where none is on
+    return ["".join(cells[min(place, len(cells) - 1)] for place in row) for row in first]
 
 
-def watch(games, stream=None, frames_per_second=6, words=None):
+def watch(games, stream=None, frames_per_second=6):
     """Draw games in the terminal, each frame over the last; on a pipe, one below another.
 
     Parameters
     ----------
-    games : list of (list of ndarray, float)
-        Each game's frames and its return.
+    games : list of (list of ndarray, object)
+        Each game's frames, and how it ended, such as its return.
     stream : file object, optional
         Where to; stdout by default.
     frames_per_second : float
         Speed of play on a terminal.
-    words : callable, optional
-        From a game's return to how it ended; the return by default.
     """
-    stream = sys.stdout if stream is None else stream
-    words = words or "return {:g}".format
-    how = []
-    try:
-        "█▒░·".encode(stream.encoding or "ascii")
-    except UnicodeEncodeError:
-        how = [(". ", "##", "++", "--")]
-    moving = stream.isatty()
-    for number, (frames, total) in enumerate(games, start=1):
+    stream, up = stream or sys.stdout, ""
+    cells = CELLS if "utf" in (stream.encoding or "").lower() else PLAIN_CELLS
+    for number, (frames, result) in enumerate(games, start=1):
         for count, frame in enumerate(frames, start=1):
-            lines = frame_text(frame, *how)
-            if moving and (count > 1 or number > 1):
-                stream.write(f"\x1b[{len(lines) + 1}A")  # cursor up, to draw over the last frame
-            ended = words(total) if count == len(frames) else ""
-            title = f"game {number} of {len(games)} {ended}"
-            stream.write("\n".join([title.ljust(30), *lines]) + "\n")
+            last = count == len(frames)
+            title = f"game {number} of {len(games)} {result if last else ''}"
+            lines = [title.ljust(30), *frame_text(frame, cells)]
+            stream.write(up + "\n".join(lines) + "\n")
             stream.flush()
-            if moving:
-                time.sleep((4 if ended else 1) / frames_per_second)
+            if stream.isatty():
+                up = f"\x1b[{len(lines)}A"  # the cursor, to draw the next frame over this one
+                time.sleep((4 if last else 1) / frames_per_second)
 
 
 def main(argv=None):
@@ -93,10 +88,8 @@ def main(argv=None):
     parser.add_argument("--watch", action="store_true", help="draw the games in the terminal")
     parser.add_argument("--no-images", action="store_true", help="draw no pictures")
     arguments = parser.parse_args(argv)
-    try:
+    with cli.refusing(parser):
         whole("--games", arguments.games, most=MOST_GAMES)
-    except ValueError as error:
-        parser.error(error)
     settings, model, game = cli.loaded_run(parser, arguments)
     with cli.writing_run(parser, arguments) as folder:
         with cli.announce_compilation():
@@ -105,9 +98,10 @@ def main(argv=None):
             save_games(folder, game, games)
     fruit, returns = isinstance(game, Fruit), [total for _, total in games]
     if arguments.watch:
-        watch(games, words=(lambda total: "caught" if total > 0 else "missed") if fruit else None)
+        words = {1: "caught", -1: "missed"} if fruit else {}
+        watch([(frames, words.get(total, f"return {total:g}")) for frames, total in games])
     if fruit:
-        won, caught = wins(model, game.grid_size), sum(total > 0 for total in returns)
+        won, caught = wins(model, game.grid_size), returns.count(1)
         print(f"{caught} of {len(games)} games won; {won.sum()} of all {won.size} starts")
     else:
         print(f"mean return of {len(games)} games: {sum(returns) / len(games):.2f}")

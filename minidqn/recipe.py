@@ -43,10 +43,9 @@ def q_network(
     game = game or Fruit(grid_size)
     model, shape, least = Sequential(rng=rng), game.shape, len(filters) * (kernel_size - 1) + 1
     if min(shape[1:]) < least:
-        why = f"{least} x {least} for {len(filters)} convolutions of {kernel_size} x {kernel_size}"
-        raise ValueError(
-            f"frames of {game.name} are {shape[1]} x {shape[2]}; expected at least {why}"
-        )
+        why = f"for {len(filters)} convolutions of {kernel_size} x {kernel_size}"
+        wanted = f"expected at least {least} x {least} {why}"
+        raise ValueError(f"frames of {game.name} are {shape[1]} x {shape[2]}; {wanted}")
     if count_weights(game, filters, kernel_size, units) > MOST_WEIGHTS:
         raise MemoryError(f"a network for frames of {shape} is too large")
     for count in filters:

@@ -5,12 +5,13 @@ A frame has three channels: the body, the head and the food. Food is worth 1. A 
 without eating for as many steps as the grid has cells is taken off: the game is truncated.
 """
 
+import functools
 import itertools
 
 import numpy as np
 
-from minidqn.checks import generator
-from minidqn.games import GridGame
+from minidqn.checks import generator, whole
+from minidqn.games import Game
 
 ACTIONS = (0, 1, 2, 3)
 """Up, right, down, left."""
@@ -19,7 +20,7 @@ MOVES = ((-1, 0), (0, 1), (1, 0), (0, -1))
 """What each action adds to the row and the column of the head."""
 
 
-class Snake(GridGame):
+class Snake(Game):
     """This game as a `Game`.
 
     Parameters
@@ -29,7 +30,9 @@ class Snake(GridGame):
     """
 
     def __init__(self, grid_size=10):
-        super().__init__(grid_size, episode, ACTIONS, 3, "snake")
+        grid_size = whole("grid_size", grid_size, 3)
+        begin, shape = functools.partial(episode, grid_size), (3, grid_size, grid_size)
+        super().__init__(begin, ACTIONS, shape, "snake")
 
 
 def episode(grid_size=10, rng=None):

@@ -32,7 +32,7 @@ def test_a_seed_gives_the_same_games(name):
     frames, _ = vector.reset(seed=7)
     for env in one, other:
         env.reset(seed=7)
-    np.testing.assert_array_equal(frames[0], one.unwrapped._frame)
+    np.testing.assert_array_equal(frames[0], one.unwrapped._turn.frame)
     for game in range(4):
         (S, _), (same, _) = (env.reset(seed=None if game else 7) for env in (one, other))
         done = False
