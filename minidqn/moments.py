@@ -68,15 +68,14 @@ def quantized(weights):
     """
     arrays = {}
     for name, array in weights.items():
-        if array.ndim == 1:
-            arrays[name] = array
-            continue
-        inputs = tuple(range(array.ndim - 1))  # an output is an index of the last axis
-        scale = (np.abs(array).max(axis=inputs) / MOST).astype(np.float32)
-        scale = np.minimum(scale, GREATEST_SCALE)
-        multiples = np.divide(array, scale, out=np.zeros_like(array), where=scale > 0)
-        arrays[name] = np.rint(multiples).clip(-MOST, MOST).astype(np.int8)
-        arrays[f"{name}/scale"] = scale
+        arrays[name] = array
+        if array.ndim > 1:
+            inputs = tuple(range(array.ndim - 1))  # an output is an index of the last axis
+            scale = (np.abs(array).max(axis=inputs) / MOST).astype(np.float32)
+            scale = np.minimum(scale, GREATEST_SCALE)
+            multiples = np.divide(array, scale, out=np.zeros_like(array), where=scale > 0)
+            arrays[name] = np.rint(multiples).clip(-MOST, MOST).astype(np.int8)
+            arrays[f"{name}/scale"] = scale
     return arrays
 
 

@@ -8,6 +8,7 @@ allocated before the file has been found large enough to hold that much, no link
 followed out of the folder, and no code is run because a file names it.
 """
 
+import collections
 import contextlib
 import dataclasses
 import errno
@@ -44,21 +45,9 @@ MOST_JSON = 1_000_000
 """Bytes of a config.json, at most."""
 
 
-class Streams(NamedTuple):
-    """The random generators of a run: one for each kind of chance.
-
-    Attributes
-    ----------
-    game, exploration, replay, weights, test : numpy.random.Generator
-        For the games, the random actions, the batches, the first weights, and the games
-        that are played to see how good the network is.
-    """
-
-    game: np.random.Generator
-    exploration: np.random.Generator
-    replay: np.random.Generator
-    weights: np.random.Generator
-    test: np.random.Generator
+Streams = collections.namedtuple("Streams", "game exploration replay weights test")
+"""The random generators of a run, one for each kind of chance: the games, the random actions, the
+batches, the first weights, and the games that are played to see how good the network is."""
 
 
 def _setting(default, words):
@@ -184,7 +173,7 @@ class Record(NamedTuple):
 HEADER = ",".join(Record._fields).replace("mean_return", "return")
 
 
-class MetricsWriter:
+class MetricsWriter(contextlib.AbstractContextManager):
     """Writes records to metrics.csv as they come, so that a run can be watched.
 
     Parameters
@@ -210,9 +199,6 @@ class MetricsWriter:
         """Add `record`, a `Record`, at the end."""
         self._file.write(self._line(record))
         self._file.flush()
-
-    def __enter__(self):
-        return self
 
     def __exit__(self, *exception):
         self._file.close()
@@ -298,7 +284,7 @@ def write_config(folder, settings, game, error=None):
     """
     versions = {"python": platform.python_version(), "numpy": np.__version__,
                 "numba": numba.__version__, "minidqn": __version__}  # fmt: skip
-    told, settings = _told(game), dataclasses.asdict(settings)
+    told, settings = _told(game), vars(settings)
     config = {"settings": settings, "versions": versions, "game": told, "error": error}
     with storage.atomic_write(folder / CONFIG) as file:
         file.write((json.dumps(config, indent=2) + "\n").encode())
@@ -526,41 +512,36 @@ def load_checkpoint(path, game=None, engine=None):
     """
     arrays = storage.read_arrays(path)
     with storage.untrusted(path):
-        return _loaded(path, arrays, game, engine)
-
-
-def _loaded(path, arrays, game, engine):
-    """The state that these arrays hold, if they are a checkpoint's."""
-    header = json.loads(arrays["json"].tobytes())
-    if header["format"] != FORMAT:
-        raise ValueError(f"is no checkpoint of format {FORMAT}")
-    if not np.array_equal(arrays.pop("checksum"), _checksum(arrays)):
-        raise ValueError("its checksum is not that of its contents")
-    del arrays["json"]
-    settings = _settings_from(header["settings"])
-    game = game_of(settings, game, header["game"] or {})
-    engine = engine or {"compiled": "auto", "numpy": "numpy"}[header["engine"]]
-    model = settings.q_network(game, engine=engine, file=path)
-    streams, memory = settings.streams(), Memory(settings.capacity, game.shape)
-    # A state as it begins says which arrays there are; of these three any number of rows.
-    many = {name: arrays[name] for name in ("memory/experiences", "memory/pixels", "records")}
-    without_rows = {name: array[:0] for name, array in many.items()}
-    like = _arrays(State(settings, game, model, streams, memory, []))
-    storage.require_like(arrays | without_rows, like)
-    model.set_weights([arrays[f"weights/{name}"] for name in model.named_weights()])
-    for name, array in model.named_state().items():
-        finite(f"optimizer/{name}", arrays[f"optimizer/{name}"])
-        array[...] = arrays[f"optimizer/{name}"]
-    experiences, pixels, rows = many.values()
-    memory = Memory.of(experiences, pixels, settings.capacity, game.shape)
-    columns(experiences[:, 3], game.actions)
-    for name, rng in streams._asdict().items():
-        rng.bit_generator.state = header["generators"][name]
-    if json.dumps(_generators(streams)) != json.dumps(header["generators"]):
-        raise ValueError("a generator's state is none of PCG64's")
-    rows = np.where(np.isnan(rows), None, rows).tolist()
-    records = [_record(epoch, row) for epoch, row in enumerate(rows, start=1)]
-    return State(settings, game, model, streams, memory, records)
+        header = json.loads(arrays["json"].tobytes())
+        if header["format"] != FORMAT:
+            raise ValueError(f"is no checkpoint of format {FORMAT}")
+        if not np.array_equal(arrays.pop("checksum"), _checksum(arrays)):
+            raise ValueError("its checksum is not that of its contents")
+        del arrays["json"]
+        settings = _settings_from(header["settings"])
+        game = game_of(settings, game, header["game"] or {})
+        engine = engine or {"compiled": "auto", "numpy": "numpy"}[header["engine"]]
+        model = settings.q_network(game, engine=engine, file=path)
+        streams, memory = settings.streams(), Memory(settings.capacity, game.shape)
+        # A state as it begins says which arrays there are; of these three any number of rows.
+        many = {name: arrays[name] for name in ("memory/experiences", "memory/pixels", "records")}
+        without_rows = {name: array[:0] for name, array in many.items()}
+        like = _arrays(State(settings, game, model, streams, memory, []))
+        storage.require_like(arrays | without_rows, like)
+        model.set_weights([arrays[f"weights/{name}"] for name in model.named_weights()])
+        for name, array in model.named_state().items():
+            finite(f"optimizer/{name}", arrays[f"optimizer/{name}"])
+            array[...] = arrays[f"optimizer/{name}"]
+        experiences, pixels, rows = many.values()
+        memory = Memory.of(experiences, pixels, settings.capacity, game.shape)
+        columns(experiences[:, 3], game.actions)
+        for name, rng in streams._asdict().items():
+            rng.bit_generator.state = header["generators"][name]
+        if json.dumps(_generators(streams)) != json.dumps(header["generators"]):
+            raise ValueError("a generator's state is none of PCG64's")
+        rows = np.where(np.isnan(rows), None, rows).tolist()
+        records = [_record(epoch, row) for epoch, row in enumerate(rows, start=1)]
+        return State(settings, game, model, streams, memory, records)
 
 
 def load_latest(folder, game=None, engine=None):
@@ -611,7 +592,7 @@ def discard_newest(folder):
     os.replace(folder / PREVIOUS, folder / CHECKPOINT)
 
 
-class Lock:
+class Lock(contextlib.AbstractContextManager):
     """Keeps a run's folder to one training at a time.
 
     The file says which process holds it, and goes with it. If that process is killed, the
@@ -670,9 +651,6 @@ class Lock:
             if os.path.samestat(os.fstat(self._file.fileno()), os.stat(self._path)):
                 return
         raise OSError(errno.ENOENT, "the folder or its lock was removed", str(self._path))
-
-    def __enter__(self):
-        return self
 
     def __exit__(self, *exception):
         with contextlib.suppress(OSError):  # Windows keeps files that are open

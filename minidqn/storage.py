@@ -81,11 +81,15 @@ def atomic_write(path, previous=None):
         if previous is not None and path.exists():
             os.replace(path, previous)
         os.replace(temporary, path)
-    except BaseException:
+    finally:
         with contextlib.suppress(OSError):  # the folder may be gone
             temporary.unlink(missing_ok=True)
-        raise
-    _flush_folder(path.parent)
+    if hasattr(os, "O_DIRECTORY"):  # else the system, such as Windows, cannot flush a folder
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
 def remove_leftovers(folder):
@@ -98,16 +102,6 @@ def remove_leftovers(folder):
     """
     for path in folder.glob(".tmp.[0-9]*.*"):
         path.unlink()
-
-
-def _flush_folder(folder):
-    """See to it that a new name in a folder survives a loss of power, where the system can."""
-    if hasattr(os, "O_DIRECTORY"):  # Windows has no such thing
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def write_arrays(path, arrays, previous=None):
