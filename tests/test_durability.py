@@ -885,3 +885,20 @@ def test_a_kilobyte_that_claims_100_gigabytes(state, tmp_path, capsys):
         tracemalloc.stop()
         assert peak < 100e6
     assert trained("--resume", tmp_path) == 2
+
+
+def test_a_number_of_3501_digits(state, tmp_path):
+    """No message repeats all of it."""
+    runs.save_checkpoint(tmp_path, state)
+    rewritten(tmp_path / runs.CHECKPOINT, _set("settings", "units", value=10**3500))
+    with pytest.raises(ValueError, match=r"^\S+checkpoint.npz: has .* expected more") as raised:
+        runs.load_checkpoint(tmp_path / runs.CHECKPOINT)
+    assert len(str(raised.value)) < 1000
+
+
+def test_arrays_in_either_order_are_read(tmp_path):
+    array = np.arange(6.0).reshape(2, 3)
+    np.savez(tmp_path / "a.npz", c=array, fortran=np.asfortranarray(array))
+    for read in storage.read_arrays(tmp_path / "a.npz").values():
+        np.testing.assert_array_equal(read, array)
+        assert read.flags.c_contiguous
