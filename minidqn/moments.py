@@ -68,15 +68,14 @@ def quantized(weights):
     """
     arrays = {}
     for name, array in weights.items():
-        if array.ndim == 1:
-            arrays[name] = array
-            continue
-        inputs = tuple(range(array.ndim - 1))  # an output is an index of the last axis
-        scale = (np.abs(array).max(axis=inputs) / MOST).astype(np.float32)
-        scale = np.minimum(scale, GREATEST_SCALE)
-        multiples = np.divide(array, scale, out=np.zeros_like(array), where=scale > 0)
-        arrays[name] = np.rint(multiples).clip(-MOST, MOST).astype(np.int8)
-        arrays[f"{name}/scale"] = scale
+        arrays[name] = array
+        if array.ndim > 1:
+            inputs = tuple(range(array.ndim - 1))  # an output is an index of the last axis
+            scale = (np.abs(array).max(axis=inputs) / MOST).astype(np.float32)
+            scale = np.minimum(scale, GREATEST_SCALE)
+            multiples = np.divide(array, scale, out=np.zeros_like(array), where=scale > 0)
+            arrays[name] = np.rint(multiples).clip(-MOST, MOST).astype(np.int8)
+            arrays[f"{name}/scale"] = scale
     return arrays
 
 
@@ -132,17 +131,8 @@ def saved_epochs(folder, epochs):
     list of int
         Their epochs, from 0 to `epochs` at most, in order.
     """
-    return [epoch for epoch in _until(epochs) if runs.moment_path(folder, epoch).exists()]
-
-
-def _until(epochs):
-    """Every moment that a training of so many epochs has, in order."""
-    found = {0}
-    for first in (1, 3):
-        while first <= epochs:
-            found.add(first)
-            first *= 2
-    return sorted(found)
+    found = {int(path.stem) for path in runs.numbered(folder, runs.MOMENTS)}
+    return sorted(epoch for epoch in found if epoch <= epochs and is_moment(epoch))
 
 
 def load(folder, epoch, model):
@@ -170,20 +160,10 @@ def load(folder, epoch, model):
         If it is damaged, or does not fit the network.
     """
     path = runs.moment_path(folder, epoch)
-    expected = {}
-    for name, array in model.named_weights().items():
-        if array.ndim == 1:
-            expected[name] = array
-            continue
-        expected[name] = np.broadcast_to(np.int8(0), array.shape)
-        expected[f"{name}/scale"] = np.broadcast_to(np.float32(0), array.shape[-1:])
-    arrays = storage.read_arrays(path, expected)
-    try:
-        with np.errstate(over="raise"):
-            for name, array in dequantized(arrays).items():
-                finite(name, array)
-    except (ValueError, FloatingPointError) as error:
-        raise storage.damaged(path, error) from error
+    arrays = storage.read_arrays(path, quantized(model.named_weights()))
+    with storage.untrusted(path), np.errstate(over="raise"):
+        for name, array in dequantized(arrays).items():
+            finite(name, array)
     return arrays
 
 

@@ -8,7 +8,6 @@ same bytes.
 """
 
 import contextlib
-import io
 import itertools
 import math
 import os
@@ -34,6 +33,7 @@ MOST = 1e100
 
 # Okabe and Ito's palette: told apart by the colour-blind and in greyscale.
 BLUE, VERMILION, WON, LOST, COLOURS = "#0072b2", "#d55e00", "#cfe6f5", "#12395b", "cividis"
+BAR = {"location": "bottom", "shrink": 0.85, "aspect": 25}  # of colours, below its images
 BACKGROUND, LINE = (18, 28, 46), (38, 52, 76)
 CHANNELS = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (213, 94, 0),
             (204, 121, 167))  # fmt: skip
@@ -90,29 +90,28 @@ def frame_pixels(frame):
 
 
 @contextlib.contextmanager
-def _figure(width, height, path):
-    """An empty figure of so many pixels, to be filled and then saved, whole or not at all."""
-    with _matplotlib():
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
+def _figure(width, height, path, arranged=True):
+    """An empty figure of so many pixels, to be filled and then saved, whole or not at all.
+
+    matplotlib finds room for everything, which takes it some tenths of a second, if `arranged`.
+    """
+    with _matplotlib(), atomic_write(path) as file:
         from matplotlib.figure import Figure
 
         # A little more: matplotlib before 3.11 rounds down what is a hair less.
         size = (width + 0.01) / DPI, (height + 0.01) / DPI
         figure = Figure(figsize=size, dpi=DPI)
-        FigureCanvasAgg(figure)
+        if arranged:
+            figure.set_layout_engine("constrained", w_pad=0.12, h_pad=0.12)
         yield figure
-        picture = io.BytesIO()
-        figure.savefig(picture, format="png")
-    with atomic_write(path) as file:
-        file.write(picture.getvalue())
+        figure.savefig(file, format="png")
 
 
 def _of_starts(axes, table, **look):
     """Draw a table [shape=(G, G - 2)] over the fruit's column and the basket's centre."""
-    columns, places = table.shape
-    extent = (-0.5, columns - 0.5, 0.5, places + 0.5)
+    columns, places = (np.arange(length + 1) - 0.5 for length in table.shape)  # edges of cells
     axes.locator_params(integer=True, nbins=10, min_n_ticks=1)
-    return axes.imshow(table.T, origin="lower", extent=extent, aspect="auto", **look)
+    return axes.pcolormesh(columns, places + 1, table.T, **look)
 
 
 def save_games(folder, game, played):
@@ -135,8 +134,8 @@ def save_games(folder, game, played):
     for frames, _ in played:
         shown.append([game.picture(frame) for frame in frames[:left]])
         left -= len(shown[-1])
-    for frame in itertools.chain(*shown):
-        saver.send(frame)
+        for picture in shown[-1]:
+            saver.send(picture)
     save_gif(folder / runs.GIF, filter(None, shown))
 
 
@@ -190,9 +189,7 @@ def save_curve(path, records):
         panels = [(f"starts won by greedy play, of {evaluated[0].starts}", "wins", evaluated)]
         panels += [("mean |Q - Q*|, in units of reward", "q_error", evaluated)]
     panels += [("loss, sum over an epoch", "loss", trained)]
-    with _figure(1100, 340, path) as figure:
-        from matplotlib.ticker import MaxNLocator
-
+    with _figure(1100, 340, path, arranged=False) as figure:
         figure.subplots_adjust(left=0.05, right=0.975, bottom=0.15, top=0.9, wspace=0.28)
         for axes, (title, name, shown) in zip(figure.subplots(1, len(panels)), panels, strict=True):
             look = {"color": BLUE, "marker": "o", "markersize": 3}
@@ -202,14 +199,13 @@ def save_curve(path, records):
             axes.plot([record.epoch for record in shown], values.clip(-MOST, MOST), **look)
             if name == "wins":
                 axes.axhline(shown[0].starts, color="0.6", linewidth=1, linestyle="--")
-                axes.set_ylim(0, shown[0].starts * 1.05)
-            elif name == "q_error":
+            if name in ("wins", "q_error"):
                 axes.set_ylim(bottom=0)
             elif name == "loss" and shown:
                 axes.set_yscale("log")
             axes.set_title(title, fontsize=11)
             axes.set(xlabel="epoch", xlim=(0, max((r.epoch for r in records), default=1)))
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+            axes.locator_params("x", integer=True, nbins=6)
             axes.grid(alpha=0.25)
             axes.spines[["top", "right"]].set_visible(False)
 
@@ -225,25 +221,20 @@ def save_wins(path, won):
         As ``evaluate.wins`` returns it.
     """
     won = np.asarray(won, bool)
-    columns, places = won.shape
-    with _figure(760, 620, path) as figure:
+    with _figure(760, 620, path, arranged=False) as figure:
         from matplotlib.colors import ListedColormap
-        from matplotlib.patches import Patch
 
-        axes = figure.add_axes((0.1, 0.17, 0.86, 0.75))
-        _of_starts(axes, won.astype(float), cmap=ListedColormap([LOST, WON]), vmin=0, vmax=1)
-        edge = 640 / columns  # of a cell, in pixels
-        if edge >= 8:  # lines between smaller cells would be most of the picture
-            axes.vlines(np.arange(1, columns) - 0.5, 0.5, places + 0.5, "white", linewidth=1.5)
-            axes.hlines(np.arange(1, places) + 0.5, -0.5, columns - 0.5, "white", linewidth=1.5)
+        axes = figure.add_axes((0.1, 0.1, 0.86, 0.82))
+        edge = 640 / len(won)  # of a cell, in pixels
+        # Lines between smaller cells would be most of the picture.
+        lines = {"edgecolors": "white", "linewidth": 1.5} if edge >= 8 else {}
+        _of_starts(axes, won, cmap=ListedColormap([LOST, WON]), vmin=0, vmax=1, **lines)
         fruit, basket = np.nonzero(~won)
         cross = {"marker": "x", "color": "white", "linewidths": edge / 30}
         axes.scatter(fruit, basket + 1, (0.3 * edge) ** 2, **cross)
-        axes.set_title(f"{won.sum()} of {won.size} starts won by greedy play")
+        lost = ": all but those with a cross" if len(fruit) else ""
+        axes.set_title(f"{won.sum()} of {won.size} starts won by greedy play{lost}")
         axes.set(xlabel="column of the fruit", ylabel="column of the basket's centre")
-        kinds = ((WON, "won"), (LOST, "lost, with a cross"))
-        patches = [Patch(facecolor=colour, edgecolor="0.4", label=kind) for colour, kind in kinds]
-        figure.legend(handles=patches, loc="lower center", ncols=2, frameon=False)
 
 
 def save_values(path, learned, exact):
@@ -266,39 +257,26 @@ def save_values(path, learned, exact):
     greatest = np.max(errors, initial=0, where=np.isfinite(errors)) or 1.0
     with _figure(1000, 980, path) as figure:
         grid = figure.subplots(3, 3, sharex=True, sharey=True)
-        room = {"left": 0.065, "right": 0.98, "bottom": 0.175, "top": 0.905}
-        figure.subplots_adjust(**room, hspace=0.22, wspace=0.1)
-        for action, name in enumerate(("left", "stay", "right")):
-            shown = {
-                f"Q(S, {name}), learned": (learned, -1, 1),
-                f"Q*(S, {name}), exact": (exact, -1, 1),
-                f"|Q - Q*| of {name}": (errors, 0, greatest),
-            }
-            for axes, (title, (table, low, high)) in zip(grid[action], shown.items(), strict=True):
-                image = _of_starts(axes, table[..., action], cmap=COLOURS, vmin=low, vmax=high)
-                axes.set_title(title, fontsize=11)
-            grid[action, 0].set_ylabel("column of the basket's centre")
-        for axes in grid[-1]:
-            axes.set_xlabel("column of the fruit")
+        shown = [
+            ("Q(S, {}), learned", learned, -1, 1),
+            ("Q*(S, {}), exact", exact, -1, 1),
+            ("|Q - Q*| of {}", errors, 0, greatest),
+        ]
+        for (action, column), axes in np.ndenumerate(grid):
+            title, table, low, high = shown[column]
+            image = _of_starts(axes, table[..., action], cmap=COLOURS, vmin=low, vmax=high)
+            axes.set_title(title.format(("left", "stay", "right")[action]), fontsize=11)
+            axes.set(xlabel="column of the fruit", ylabel="column of the basket's centre")
+            axes.label_outer()
         steps = f"row {len(learned[0]) - left}, {left} step{'s' * (left > 1)} before the end"
-        figure.suptitle(f"Action values with the fruit in {steps}", y=0.975)
-        _bar(figure, (0.1, 0.085, 0.51, 0.02), grid[0, 0].images[0], "value, in units of reward")
-        _bar(figure, (0.715, 0.085, 0.245, 0.02), image, "distance, in units of reward")
+        figure.suptitle(f"Action values with the fruit in {steps}")
+        value, distance = "value, in units of reward", "distance, in units of reward"
+        figure.colorbar(grid[0, 0].collections[0], ax=grid[:, :2], label=value, **BAR)
+        figure.colorbar(image, ax=grid[:, 2], label=distance, **BAR)
 
 
-def _bar(figure, place, image, label):
-    """A horizontal colour bar of an image, at a place (left, bottom, width, height)."""
-    from matplotlib.ticker import MaxNLocator
-
-    how = {"ticks": MaxNLocator(nbins=5, steps=[1, 2, 5, 10]), "label": label}
-    figure.colorbar(image, cax=figure.add_axes(place), orientation="horizontal", **how)
-
-
-def _tiles(axes, images, vmin, vmax, across, names=None, numbers=False):
-    """Draw images [shape=(H, W, F)] as tiles, so many in a row, numbered unless they have names.
-
-    `numbers` are written into the cells, so that signs are read in greyscale too.
-    """
+def _tiles(axes, images, vmin, vmax, across, names=None):
+    """Draw images [shape=(H, W, F)] as tiles, so many in a row, numbered unless they have names."""
     height, width, count = images.shape
     gap = max(1, round(0.26 * width))
     mosaic = np.full((math.ceil(count / across) * (height + gap), across * (width + gap)), np.nan)
@@ -308,11 +286,6 @@ def _tiles(axes, images, vmin, vmax, across, names=None, numbers=False):
         mosaic[top : top + height, left : left + width] = images[..., tile]
         if across <= 12:  # else the names have no room
             axes.text(left - 0.5, top - 0.55, str(name), fontsize=9, verticalalignment="bottom")
-    for (row, column), weight in np.ndenumerate(mosaic if numbers else np.zeros((0, 0))):
-        if np.isfinite(weight):
-            words = f"{weight:+.2f}".replace("-", "\N{MINUS SIGN}")
-            colour = "white" if weight < 0.15 * vmin else "black"
-            axes.text(column, row, words, color=colour, fontsize=9, ha="center", va="center")
     axes.set(xticks=[], yticks=[], anchor="N")
     axes.spines[:].set_visible(False)
     return axes.imshow(mosaic[:, :-gap], COLOURS, vmin=vmin, vmax=vmax, interpolation="nearest")
@@ -334,18 +307,22 @@ def save_filters(path, kernel):
     across = max(1, round(math.sqrt(filters * channels) / channels)) * channels
     names = [f"{f}.{c}" if channels > 1 else f for f, c in np.ndindex(filters, channels)]
     largest = np.abs(kernel).max() or 1.0
-    cell = 600 / (across * width)  # in pixels; numbers need room
-    numbers = cell >= 44 and 0.01 <= largest < 100
+    cell = 600 / (across * width)  # in pixels
     with _figure(820, 960, path) as figure:
-        axes = figure.add_axes((0.05, 0.13, 0.93, 0.82))
+        axes = figure.subplots()
         tiles = kernel.swapaxes(2, 3).reshape(height, width, -1)
-        image = _tiles(axes, tiles, -largest, largest, across, names, numbers)
+        image = _tiles(axes, tiles, -largest, largest, across, names)
+        if cell >= 44 and 0.01 <= largest < 100:  # numbers, which need room: signs without colours
+            for (row, column), weight in np.ma.ndenumerate(image.get_array()):
+                words = f"{weight:+.2f}".replace("-", "\N{MINUS SIGN}")
+                colour = "white" if weight < -0.15 * largest else "black"
+                axes.text(column, row, words, color=colour, fontsize=9, ha="center", va="center")
         weights = f"{height} × {width}" + (f" × {channels}" if channels > 1 else "")
         example = "; 0.2 is channel 2 of filter 0" if channels > 2 else ""
         axes.set_title(f"filters of the first convolution, {weights} weights each{example}")
         axes.set_xlabel("column of the window, in each filter")
         axes.set_ylabel("row of the window, in each filter")
-        _bar(figure, (0.2, 0.065, 0.6, 0.018), image, "weight")
+        figure.colorbar(image, ax=axes, label="weight", **BAR)
 
 
 def save_feature_maps(path, frame, maps):
@@ -362,23 +339,20 @@ def save_feature_maps(path, frame, maps):
     maps : list of (str, ndarray [shape=(H, W, F)])
         Name and output of each convolution, as from ``Sequential.layer_outputs``.
     """
-    pixels = 340 + 370 * len(maps)
-    with _figure(pixels, 520, path) as figure:
-        axes = figure.add_axes((60 / pixels, 0.21, 240 / pixels, 0.7), anchor="N")
-        axes.imshow(frame, interpolation="nearest")
-        axes.set(title="the frame", xticks=[], yticks=[])
-        for panel, (name, images) in enumerate(maps):
-            images, left = np.asarray(images, np.float64), 340 + 370 * panel
-            axes = figure.add_axes((left / pixels, 0.21, 340 / pixels, 0.7))
-            low = np.min(images, initial=0, where=np.isfinite(images))
-            high = np.max(images, initial=0, where=np.isfinite(images))
+    with _figure(340 + 370 * len(maps), 520, path) as figure:
+        first, *others = figure.subplots(1, 1 + len(maps), width_ratios=[2] + [3] * len(maps))
+        first.imshow(frame, interpolation="nearest")
+        first.set(title="the frame", xticks=[], yticks=[], anchor="N")
+        for axes, (name, images) in zip(others, maps, strict=True):
+            images = np.asarray(images, np.float64)
+            numbers = images[np.isfinite(images)]
+            low, high = numbers.min(initial=0), numbers.max(initial=0)
             height, width, count = images.shape
             high, across = high if high > low else low + 1, math.ceil(math.sqrt(count))
             image = _tiles(axes, images, low, high, across)
             axes.set_title(f"{name}: {count} map{'s' * (count > 1)} of {height} × {width}")
             axes.set(xlabel="column, in each map", ylabel="row, in each map")
-            place = ((left + 20) / pixels, 0.11, 300 / pixels, 0.03)
-            _bar(figure, place, image, f"output of {name}")
+            figure.colorbar(image, ax=axes, label=f"output of {name}", **BAR)
 
 
 def save_img(directory="images"):
@@ -407,17 +381,14 @@ def save_img(directory="images"):
     """
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    frame = yield None
-    count = 0
-    while True:
-        path = directory / f"{count:03d}.png"
-        pixels = frame_pixels(frame)
+    path = None
+    for number in itertools.count():
+        frame = yield path
+        path = directory / f"{number:03d}.png"
         with _matplotlib(), atomic_write(path) as file:
             from matplotlib.image import imsave
 
-            imsave(file, pixels, format="png")
-        count += 1
-        frame = yield path
+            imsave(file, frame_pixels(frame), format="png")
 
 
 def save_gif(path, games):
@@ -437,19 +408,12 @@ def save_gif(path, games):
     if not pictures:
         raise ValueError("games holds no frames; expected one game")
     height, width, _ = pictures[0].shape
-    # The writer wants a name, and takes the format from its ending.
-    temporary = Path(path).with_name(f".{Path(path).stem}.{os.getpid()}.tmp.gif")
-    try:
-        with _matplotlib():
-            from matplotlib.animation import FuncAnimation, PillowWriter
-            from matplotlib.backends.backend_agg import FigureCanvasAgg
-            from matplotlib.figure import Figure
+    with _matplotlib(), atomic_write(path) as file:
+        from matplotlib.animation import FuncAnimation, PillowWriter
+        from matplotlib.figure import Figure
 
-            figure = Figure(figsize=(width, height), dpi=1)  # an inch a pixel: as they are
-            FigureCanvasAgg(figure)
-            picture = figure.figimage(pictures[0])
-            animation = FuncAnimation(figure, picture.set_data, pictures, cache_frame_data=False)
-            animation.save(temporary, PillowWriter(FRAMES_PER_SECOND), dpi=1)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        figure = Figure(figsize=(width, height), dpi=1)  # an inch a pixel: as they are
+        picture = figure.figimage(pictures[0])
+        animation = FuncAnimation(figure, picture.set_data, pictures, cache_frame_data=False)
+        # The writer wants a name, and takes the format from its ending.
+        animation.save(file.name, PillowWriter(FRAMES_PER_SECOND), dpi=1)

@@ -335,24 +335,24 @@ class Memory:
         ValueError
             If this is not what a memory holds.
         """
-        memory, count, size = cls(capacity, shape), len(experiences), math.prod(shape[1:])
+        memory, count = cls(capacity, shape), len(experiences)
         bounds, narrow, positions = experiences[:, :3], experiences.astype(np.int32), pixels[:, 0]
-        shared = (bounds[1:, :2] == bounds[:-1, 1:]).all(axis=1)
-        follows = (bounds[1:, 0] == bounds[:-1, 2]) | shared
-        outer = bounds.flat[[0, -1]].tolist() if count else [0, 0]
-        if outer != [0, len(pixels)] or not follows.all() or (np.diff(bounds) < 0).any():
+        before = np.pad(bounds, ((1, 0), (0, 0)))  # the bounds of the one before; 0 of the first's
+        memory._begin, memory._end = before[-1, 1:].tolist()
+        shared = (bounds[:, :2] == before[:-1, 1:]).all(axis=1)
+        follows = (bounds[:, 0] == before[:-1, 2]) | shared
+        if not follows.all() or (np.diff(bounds) < 0).any() or memory._end != len(pixels):
             raise ValueError("rows are not those of frames, one after the other")
-        rises = np.diff(positions, prepend=-1) > 0
-        rises[bounds[bounds < len(pixels)]] = True  # where a frame begins, positions do too
-        if not rises.all() or not ((positions >= 0) & (positions < size)).all():
+        rises = np.diff(positions, prepend=-1, append=0) > 0
+        rises[bounds] = True  # where a frame begins, positions do too
+        inside = (positions >= 0) & (positions < math.prod(shape[1:]))
+        if not rises.all() or not inside.all():
             raise ValueError("positions are not those of a frame's pixels")
-        if count > capacity or (narrow != experiences).any() or (experiences[:, 5] >> 1).any():
+        if count > capacity or (narrow != experiences).any() or (narrow[:, 5] >> 1).any():
             raise ValueError("experiences are more than the capacity, or hold what none does")
         finite("rewards", narrow[:, 4].copy().view(np.float32))
         finite("values", pixels[:, 1:].copy().view(np.float32))
         memory.count, memory._records[:count] = count, experiences
-        if count:
-            memory._begin, memory._end = bounds[-1, 1:].tolist()
-            memory._newest = pixels[memory._begin :].tobytes()
-            memory._pixels = np.resize(pixels, (len(pixels) + 1, 1 + shape[0]))
+        memory._newest = pixels[memory._begin :].tobytes()
+        memory._pixels = np.resize(pixels, (len(pixels) + 1, 1 + shape[0]))
         return memory

@@ -8,6 +8,7 @@ allocated before the file has been found large enough to hold that much, no link
 followed out of the folder, and no code is run because a file names it.
 """
 
+import collections
 import contextlib
 import copy
 import dataclasses
@@ -46,21 +47,9 @@ MOST_JSON = 1_000_000
 """Bytes of a config.json, at most."""
 
 
-class Streams(NamedTuple):
-    """The random generators of a run: one for each kind of chance.
-
-    Attributes
-    ----------
-    game, exploration, replay, weights, test : numpy.random.Generator
-        For the games, the random actions, the batches, the first weights, and the games
-        that are played to see how good the network is.
-    """
-
-    game: np.random.Generator
-    exploration: np.random.Generator
-    replay: np.random.Generator
-    weights: np.random.Generator
-    test: np.random.Generator
+Streams = collections.namedtuple("Streams", "game exploration replay weights test")
+"""The random generators of a run, one for each kind of chance: the games, the random actions, the
+batches, the first weights, and the games that are played to see how good the network is."""
 
 
 def _setting(default, words):
@@ -253,7 +242,7 @@ class Record(NamedTuple):
 HEADER = ",".join(Record._fields).replace("mean_return", "return")
 
 
-class MetricsWriter:
+class MetricsWriter(contextlib.AbstractContextManager):
     """Writes records to metrics.csv as they come, so that a run can be watched.
 
     Parameters
@@ -265,22 +254,20 @@ class MetricsWriter:
     """
 
     def __init__(self, folder, records=()):
-        lines = [HEADER, *map(self._line, records)]
         with storage.atomic_write(folder / METRICS) as file:
-            file.write("".join(f"{line}\n" for line in lines).encode())
-        self._file = open(folder / METRICS, "a", encoding="utf-8", newline="")
+            file.write(f"{HEADER}\n".encode())
+            file.writelines(map(self._line, records))
+        self._file = open(folder / METRICS, "ab")
 
     def _line(self, record):
         record = record._replace(seconds=f"{record.seconds:.3f}")
-        return ",".join("" if value is None else str(value) for value in record)
+        fields = ["" if value is None else str(value) for value in record]
+        return f"{','.join(fields)}\n".encode()
 
     def write(self, record):
         """Add `record`, a `Record`, at the end."""
-        self._file.write(f"{self._line(record)}\n")
+        self._file.write(self._line(record))
         self._file.flush()
-
-    def __enter__(self):
-        return self
 
     def __exit__(self, *exception):
         self._file.close()
@@ -309,20 +296,17 @@ def read_metrics(folder, epochs):
         If it is not such a file, or holds what no run does.
     """
     path = folder / METRICS
-    with storage.open_regular(path) as file:
-        try:
-            if file.readline(1000) != f"{HEADER}\n".encode():
-                raise ValueError(f"its first line is not {HEADER}")
-            records = []
-            while line := file.readline(10_000):
-                if len(records) == epochs or not line.endswith(b"\n"):
-                    raise ValueError(f"has more than {epochs} records, or a line without an end")
-                fields = line.decode("ascii").rstrip().split(",")
-                values = [float(field) if field else None for field in fields]
-                records.append(_record(len(records) + 1, values))
-            return records
-        except ValueError as error:
-            raise storage.damaged(path, error) from error
+    with storage.open_regular(path) as file, storage.untrusted(path):
+        if file.readline(1000) != f"{HEADER}\n".encode():
+            raise ValueError(f"its first line is not {HEADER}")
+        records = []
+        while line := file.readline(10_000):
+            if len(records) == epochs or not line.endswith(b"\n"):
+                raise ValueError(f"has more than {epochs} records, or a line without an end")
+            fields = line.decode("ascii").rstrip().split(",")
+            values = [float(field) if field else None for field in fields]
+            records.append(_record(len(records) + 1, values))
+        return records
 
 
 def _record(epoch, values):
@@ -347,7 +331,7 @@ def _record(epoch, values):
 def _settings_from(named):
     """Settings from what a JSON file says that they are."""
     fields = {field.name for field in dataclasses.fields(Settings)}
-    differing = fields.symmetric_difference(named if isinstance(named, dict) else ())
+    differing = fields.symmetric_difference(named)
     if differing:
         raise ValueError(f"settings missing or unknown: {', '.join(sorted(differing)):.200}")
     return Settings(**named)
@@ -369,7 +353,7 @@ def write_config(folder, settings, game, error=None):
     """
     versions = {"python": platform.python_version(), "numpy": np.__version__,
                 "numba": numba.__version__, "minidqn": __version__}  # fmt: skip
-    told, settings = _told(game), dataclasses.asdict(settings)
+    told, settings = _told(game), vars(settings)
     config = {"settings": settings, "versions": versions, "game": told, "error": error}
     with storage.atomic_write(folder / CONFIG) as file:
         file.write((json.dumps(config, indent=2) + "\n").encode())
@@ -402,18 +386,15 @@ def read_config(folder):
     path = folder / CONFIG
     with storage.open_regular(path) as file:
         text = file.read(MOST_JSON + 1)
-    try:
+    with storage.untrusted(path):
         if len(text) > MOST_JSON:
             raise ValueError(f"longer than {MOST_JSON:,} bytes")
         config = json.loads(text)
-        settings = _settings_from(config.get("settings") if isinstance(config, dict) else None)
-        error = config.get("error")
+        settings, error = _settings_from(config.get("settings", ())), config.get("error")
         return settings, config.get("game"), None if error is None else one_line(error, 500)
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise storage.damaged(path, error) from error
 
 
-class WrongGameError(ValueError):
+class WrongGameError(storage.FileError):
     """A run's game is none of this package and not given, or another than the one given."""
 
 
@@ -484,13 +465,11 @@ def load_run(folder, game=None):
     folder = Path(folder)
     settings, told, _ = read_config(folder)
     try:
-        game = game_of(settings, game, told or {})
-        model = settings.q_network(game, file=folder / WEIGHTS)
+        with storage.untrusted(folder / CONFIG):  # numbers beyond what any array or float32 holds
+            game = game_of(settings, game, told or {})
+            model = settings.q_network(game, file=folder / WEIGHTS)
     except WrongGameError as error:
         raise ValueError(f"RUN {folder}: {error}") from error
-    except ValueError as error:  # numbers beyond what any array or float32 holds
-        path = WEIGHTS if str(folder / WEIGHTS) in str(error) else CONFIG
-        raise storage.damaged(folder / path, error) from error
     model.load_weights(folder / WEIGHTS)
     return settings, model, game
 
@@ -548,11 +527,7 @@ def save_checkpoint(folder, state):
         "engine": state.model.engine,
         "generators": _generators(state.streams),
     }
-    text = np.frombuffer(json.dumps(header).encode(), np.uint8)
-    arrays = {"json": text, **_named(state.model, state.target)}
-    arrays["memory/experiences"], arrays["memory/pixels"] = state.memory.arrays()
-    rows = [[np.nan if value is None else value for value in r] for r in state.records]
-    arrays["records"] = np.array(rows, np.float64).reshape(len(rows), len(Record._fields))
+    arrays = {"json": np.frombuffer(json.dumps(header).encode(), np.uint8), **_arrays(state)}
     arrays["checksum"] = _checksum(arrays)
     storage.write_arrays(folder / CHECKPOINT, arrays, previous=folder / PREVIOUS)
 
@@ -562,12 +537,17 @@ def _generators(streams):
     return {name: rng.bit_generator.state for name, rng in streams._asdict().items()}
 
 
-def _named(model, target):
-    """The arrays of a network, its optimizer and its target, under their names in a file."""
+def _arrays(state):
+    """The arrays of a state, under the names that they have in a file."""
+    model = state.model
     arrays = {f"weights/{name}": array for name, array in model.named_weights().items()}
-    if target is not None:
-        arrays |= {f"target/{name}": array for name, array in target.named_weights().items()}
-    return arrays | {f"optimizer/{name}": array for name, array in model.named_state().items()}
+    if state.target is not None:
+        weights = state.target.named_weights()
+        arrays |= {f"target/{name}": array for name, array in weights.items()}
+    arrays |= {f"optimizer/{name}": array for name, array in model.named_state().items()}
+    arrays["memory/experiences"], arrays["memory/pixels"] = state.memory.arrays()
+    records = np.array(state.records, np.float64)  # None becomes NaN
+    return arrays | {"records": records.reshape(-1, len(Record._fields))}
 
 
 def _checksum(arrays):
@@ -606,49 +586,40 @@ def load_checkpoint(path, game=None, engine=None):
         If what it holds does not fit.
     """
     arrays = storage.read_arrays(path)
-    try:
-        return _loaded(path, arrays, game, engine)
-    except (WrongGameError, MemoryError):
-        raise
-    except Exception as error:  # what a forged file holds may raise anything
-        raise storage.damaged(path, error) from error
-
-
-def _loaded(path, arrays, game, engine):
-    """The state that these arrays hold, if they are a checkpoint's."""
-    header = json.loads(arrays["json"].tobytes())
-    if header["format"] != FORMAT:
-        raise ValueError(f"is no checkpoint of format {FORMAT}")
-    if not np.array_equal(arrays.pop("checksum"), _checksum(arrays)):
-        raise ValueError("its checksum is not that of its contents")
-    del arrays["json"]
-    settings = _settings_from(header["settings"])
-    game = game_of(settings, game, header["game"] or {})
-    engine = engine or {"compiled": "auto", "numpy": "numpy"}[header["engine"]]
-    model = settings.q_network(game, engine=engine, file=path)
-    target = settings.target_network(model)
-    like = _named(model, target)
-    for name, dtype, width in (("memory/experiences", np.int64, 6), ("records", np.float64, 10),
-                               ("memory/pixels", np.int32, 1 + game.shape[0])):  # fmt: skip
-        like[name] = np.broadcast_to(dtype(0), (len(arrays[name]), width))
-    storage.require_like(arrays, like)
-    model.set_weights([arrays[f"weights/{name}"] for name in model.named_weights()])
-    if target is not None:
-        target.set_weights([arrays[f"target/{name}"] for name in target.named_weights()])
-    for name, array in model.named_state().items():
-        finite(f"optimizer/{name}", arrays[f"optimizer/{name}"])
-        array[...] = arrays[f"optimizer/{name}"]
-    experiences = arrays["memory/experiences"]
-    memory = Memory.of(experiences, arrays["memory/pixels"], settings.capacity, game.shape)
-    columns(experiences[:, 3], game.actions)
-    streams = settings.streams()
-    for name, rng in streams._asdict().items():
-        rng.bit_generator.state = header["generators"][name]
-    if json.dumps(_generators(streams)) != json.dumps(header["generators"]):
-        raise ValueError("a generator's state is none of PCG64's")
-    rows = [[None if n != n else n for n in row] for row in arrays["records"].tolist()]
-    records = [_record(epoch, row) for epoch, row in enumerate(rows, start=1)]
-    return State(settings, game, model, streams, memory, records, target)
+    with storage.untrusted(path):
+        header = json.loads(arrays["json"].tobytes())
+        if header["format"] != FORMAT:
+            raise ValueError(f"is no checkpoint of format {FORMAT}")
+        if not np.array_equal(arrays.pop("checksum"), _checksum(arrays)):
+            raise ValueError("its checksum is not that of its contents")
+        del arrays["json"]
+        settings = _settings_from(header["settings"])
+        game = game_of(settings, game, header["game"] or {})
+        engine = engine or {"compiled": "auto", "numpy": "numpy"}[header["engine"]]
+        model = settings.q_network(game, engine=engine, file=path)
+        streams, memory = settings.streams(), Memory(settings.capacity, game.shape)
+        # A state as it begins says which arrays there are; of these three any number of rows.
+        many = {name: arrays[name] for name in ("memory/experiences", "memory/pixels", "records")}
+        without_rows = {name: array[:0] for name, array in many.items()}
+        target = settings.target_network(model)
+        like = _arrays(State(settings, game, model, streams, memory, [], target))
+        storage.require_like(arrays | without_rows, like)
+        model.set_weights([arrays[f"weights/{name}"] for name in model.named_weights()])
+        if target is not None:
+            target.set_weights([arrays[f"target/{name}"] for name in target.named_weights()])
+        for name, array in model.named_state().items():
+            finite(f"optimizer/{name}", arrays[f"optimizer/{name}"])
+            array[...] = arrays[f"optimizer/{name}"]
+        experiences, pixels, rows = many.values()
+        memory = Memory.of(experiences, pixels, settings.capacity, game.shape)
+        columns(experiences[:, 3], game.actions)
+        for name, rng in streams._asdict().items():
+            rng.bit_generator.state = header["generators"][name]
+        if json.dumps(_generators(streams)) != json.dumps(header["generators"]):
+            raise ValueError("a generator's state is none of PCG64's")
+        rows = np.where(np.isnan(rows), None, rows).tolist()
+        records = [_record(epoch, row) for epoch, row in enumerate(rows, start=1)]
+        return State(settings, game, model, streams, memory, records, target)
 
 
 def load_latest(folder, game=None, engine=None):
@@ -699,7 +670,7 @@ def discard_newest(folder):
     os.replace(folder / PREVIOUS, folder / CHECKPOINT)
 
 
-class Lock:
+class Lock(contextlib.AbstractContextManager):
     """Keeps a run's folder to one training at a time.
 
     The file says which process holds it, and goes with it. If that process is killed, the
@@ -758,9 +729,6 @@ class Lock:
             if os.path.samestat(os.fstat(self._file.fileno()), os.stat(self._path)):
                 return
         raise OSError(errno.ENOENT, "the folder or its lock was removed", str(self._path))
-
-    def __enter__(self):
-        return self
 
     def __exit__(self, *exception):
         with contextlib.suppress(OSError):  # Windows keeps files that are open
@@ -854,8 +822,8 @@ def require_free(folder, overwrite=False):
     OSError
         If a folder or a link stands where a file of the run belongs.
     """
-    if any((folder / name).is_dir() for name in FILES):
-        names = ", ".join(name for name in FILES if (folder / name).is_dir())
+    names = ", ".join(name for name in FILES if (folder / name).is_dir())
+    if names:
         raise OSError(errno.EISDIR, f"{names} is a folder there; expected a file")
     is_run = any((folder / name).exists() for name in (CHECKPOINT, PREVIOUS))
     with contextlib.suppress(OSError, ValueError):

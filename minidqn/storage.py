@@ -5,7 +5,6 @@ import errno
 import io
 import math
 import os
-import re
 import stat
 import zipfile
 from pathlib import Path
@@ -13,6 +12,36 @@ from pathlib import Path
 import numpy as np
 
 from minidqn.checks import one_line
+
+
+class FileError(ValueError):
+    """A file holds what it should not; the message is one line that names the file."""
+
+
+@contextlib.contextmanager
+def untrusted(path):
+    """Whatever goes wrong with what a file holds, told as one line that names the file.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+
+    Raises
+    ------
+    FileError
+        Instead of any error of the body but MemoryError and those that name a file already.
+    """
+    # On damaged bytes zipfile, ast and json raise what they please (OSError from a seek
+    # to nowhere, struct.error, RecursionError, ...); it all means one thing.
+    try:
+        yield
+    except (FileError, MemoryError):
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.filename:
+            raise
+        raise FileError(f"{path}: {one_line(error, 500)}") from error  # zipfile quotes at length
 
 
 @contextlib.contextmanager
@@ -42,7 +71,7 @@ def atomic_write(path, previous=None):
         If the folder cannot be written to.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".tmp.{os.getpid()}.{path.name}")
     temporary.unlink(missing_ok=True)  # a process of this number was killed, long ago
     try:
         with open(temporary, "xb") as file:  # never through a link that somebody put there
@@ -52,11 +81,15 @@ def atomic_write(path, previous=None):
         if previous is not None and path.exists():
             os.replace(path, previous)
         os.replace(temporary, path)
-    except BaseException:
+    finally:
         with contextlib.suppress(OSError):  # the folder may be gone
             temporary.unlink(missing_ok=True)
-        raise
-    _flush_folder(path.parent)
+    if hasattr(os, "O_DIRECTORY"):  # else the system, such as Windows, cannot flush a folder
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
 def remove_leftovers(folder):
@@ -67,19 +100,8 @@ def remove_leftovers(folder):
     folder : Path
         In which no other process writes now.
     """
-    for path in folder.glob(".*.tmp*"):
-        if re.fullmatch(r"\..+\.\d+\.tmp(\.gif)?", path.name):
-            path.unlink()
-
-
-def _flush_folder(folder):
-    """See to it that a new name in a folder survives a loss of power, where the system can."""
-    if hasattr(os, "O_DIRECTORY"):  # Windows has no such thing
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    for path in folder.glob(".tmp.[0-9]*.*"):
+        path.unlink()
 
 
 def write_arrays(path, arrays, previous=None):
@@ -127,24 +149,16 @@ def read_arrays(path, expected=None):
     ------
     OSError
         If the file cannot be read.
-    ValueError
+    FileError
         If it is no such archive, is damaged, or holds anything unexpected.
     """
-    with open_regular(path) as file:
-        try:
-            with zipfile.ZipFile(file) as archive:
-                members = archive.infolist()
-                if any(member.compress_type != zipfile.ZIP_STORED for member in members):
-                    raise ValueError("is compressed; expected arrays as they are")
-                require_room(path, sum(member.file_size for member in members))
-                arrays = {m.filename.removesuffix(".npy"): _array(archive.read(m)) for m in members}
-            return arrays if expected is None else require_like(arrays, expected)
-        # On damaged bytes zipfile and ast raise what they please (OSError from a seek
-        # to nowhere, struct.error, tokenize.TokenError, ...); it all means one thing.
-        except MemoryError:
-            raise
-        except Exception as error:
-            raise damaged(path, error) from error
+    with open_regular(path) as file, untrusted(path), zipfile.ZipFile(file) as archive:
+        members = archive.infolist()
+        if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+            raise ValueError("is compressed; expected arrays as they are")
+        require_room(path, sum(member.file_size for member in members))
+        arrays = {m.filename.removesuffix(".npy"): _array(archive.read(m)) for m in members}
+        return arrays if expected is None else require_like(arrays, expected)
 
 
 def _array(data):
@@ -154,12 +168,11 @@ def _array(data):
     if version != (1, 0):
         raise ValueError(f"an array is in .npy format {version}; expected (1, 0)")
     shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(stream)
-    if fortran_order and len(shape) > 1:
-        raise ValueError("an array is in Fortran order; expected C order")
     data = memoryview(data)[stream.tell() :]
     if len(data) != math.prod(shape) * dtype.itemsize:
         raise ValueError(f"an array has {len(data)} bytes; expected {dtype} of shape {shape}")
-    return np.frombuffer(data, dtype, math.prod(shape)).reshape(shape).copy()
+    array = np.frombuffer(data, dtype, math.prod(shape))
+    return array.reshape(shape, order="F" if fortran_order else "C").copy()
 
 
 def require_like(arrays, expected):
@@ -179,10 +192,9 @@ def require_like(arrays, expected):
         found, wanted = (", ".join(sorted(a)[:8]) or "no arrays" for a in (arrays, expected))
         raise ValueError(f"holds {found}; expected {wanted}")
     for name, like in expected.items():
-        array = arrays[name]
-        if array.shape != like.shape or array.dtype != like.dtype:
-            wanted = f"{like.dtype} of shape {like.shape}"
-            raise ValueError(f"{name} is {array.dtype} of shape {array.shape}; expected {wanted}")
+        found, wanted = (f"{a.dtype} of shape {a.shape}" for a in (arrays[name], like))
+        if found != wanted:
+            raise ValueError(f"{name} is {found}; expected {wanted}")
     return {name: arrays[name] for name in expected}
 
 
@@ -231,24 +243,6 @@ def require_room(path, size):
         Bytes that will be read from it, none of them compressed.
     """
     have = os.path.getsize(path)
-    if have < size:
-        raise ValueError(f"{path}: has {have:,} bytes; expected more than {size:,}")
-
-
-def damaged(path, error):
-    """What is wrong with a file's contents, as one line that names the file.
-
-    Parameters
-    ----------
-    path : path-like
-        The file.
-    error : Exception
-        What reading it raised.
-
-    Returns
-    -------
-    ValueError
-        To be raised.
-    """
-    words = str(error).removeprefix(f"{path}: ")
-    return ValueError(f"{path}: {one_line(words, 500)}")  # zipfile quotes at any length
+    with untrusted(path):
+        if have < size:
+            raise ValueError(f"has {have:,} bytes; expected more than {size:,}")

@@ -325,7 +325,7 @@ def test_links_are_not_followed(tmp_path, capsys):
     flags = [*RING, "--epochs", 2, "--out", folder]
     assert re.search("--out .* cannot be written to: ", refusal(capsys, command.main, *flags))
     (folder / runs.LOCK).unlink()
-    (folder / f".{runs.CHECKPOINT}.{os.getpid()}.tmp").symlink_to(victim)
+    (folder / f".tmp.{os.getpid()}.{runs.CHECKPOINT}").symlink_to(victim)
     assert trained(*flags) == 0
     assert victim.read_text() == "precious"
 
@@ -353,14 +353,14 @@ def test_a_system_without_locks(tmp_path, capsys, monkeypatch):
 
 
 def test_what_killed_processes_leave_is_removed(tmp_path):
-    for name in (f".{runs.CHECKPOINT}.12345.tmp", ".game.12345.tmp.gif"):
+    for name in (f".tmp.12345.{runs.CHECKPOINT}", ".tmp.12345.game.gif"):
         (tmp_path / name).write_bytes(b"half of it")
     (tmp_path / ".mine.tmp").write_text("not the run's")
     assert trained(*RING, "--epochs", 2, "--out", tmp_path) == 0
     assert names(tmp_path, ".*") == [".mine.tmp"]
     for name in (runs.IMAGES, runs.MOMENTS):  # killed while it drew, or kept a moment
         (tmp_path / name).mkdir(exist_ok=True)
-        (tmp_path / name / ".004.png.12345.tmp").write_bytes(b"half of it")
+        (tmp_path / name / ".tmp.12345.004.png").write_bytes(b"half of it")
     assert trained("--resume", tmp_path, "--no-images") == 0
     assert names(tmp_path, "**/.*") == [".mine.tmp"]
 
@@ -508,7 +508,7 @@ def test_every_system_call_of_a_save_may_fail(code, tmp_path, monkeypatch):
                 failed = error.errno == code
         loaded, _ = runs.load_latest(tmp_path)
         assert same(loaded, old) or same(loaded, new)
-        assert names(tmp_path, "*.tmp") == []
+        assert names(tmp_path, ".tmp*") == []
         assert failed == (failing.left <= 0)
         if not failed:  # all calls have had their turn
             assert same(loaded, new)
@@ -885,3 +885,20 @@ def test_a_kilobyte_that_claims_100_gigabytes(state, tmp_path, capsys):
         tracemalloc.stop()
         assert peak < 100e6
     assert trained("--resume", tmp_path) == 2
+
+
+def test_a_number_of_3501_digits(state, tmp_path):
+    """No message repeats all of it."""
+    runs.save_checkpoint(tmp_path, state)
+    rewritten(tmp_path / runs.CHECKPOINT, _set("settings", "units", value=10**3500))
+    with pytest.raises(ValueError, match=r"^\S+checkpoint.npz: has .* expected more") as raised:
+        runs.load_checkpoint(tmp_path / runs.CHECKPOINT)
+    assert len(str(raised.value)) < 1000
+
+
+def test_arrays_in_either_order_are_read(tmp_path):
+    array = np.arange(6.0).reshape(2, 3)
+    np.savez(tmp_path / "a.npz", c=array, fortran=np.asfortranarray(array))
+    for read in storage.read_arrays(tmp_path / "a.npz").values():
+        np.testing.assert_array_equal(read, array)
+        assert read.flags.c_contiguous

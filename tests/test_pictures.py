@@ -109,7 +109,7 @@ def test_nothing_but_zeros(tmp_path):
     pictures.save_filters(tmp_path / "filters.png", np.zeros((3, 3, 1, 16)))
     pictures.save_feature_maps(tmp_path / "features.png", FRAME, [("a", np.zeros((3, 3, 16)))])
     for name, places, low, high in (
-        ("filters", [(100, 60), (825, 785)], 0.4, 0.6),
+        ("filters", [(100, 60), (795, 770)], 0.4, 0.6),
         ("features", [(100, 375), (365, 640)], 0, 0.2),
     ):
         pixels = imread(tmp_path / f"{name}.png")[..., :3]
@@ -139,7 +139,7 @@ def test_save_curve(records, tmp_path):
 def middle(pixels, fruit, basket):
     """The colour near a corner of a start's cell, beside any cross."""
     height, width, _ = pixels.shape
-    left, right, top, bottom = 0.1 * width, 0.96 * width, 0.08 * height, 0.83 * height
+    left, right, top, bottom = 0.1 * width, 0.96 * width, 0.08 * height, 0.9 * height
     x = left + (fruit + 0.15) * (right - left) / 5
     y = bottom - (basket - 1 + 0.15) * (bottom - top) / 3
     return pixels[round(y), round(x), :3].mean()
@@ -153,7 +153,7 @@ def test_wins_are_where_they_belong(tmp_path):
         light = middle(pixels, fruit, basket + 1)
         assert light > 0.8 if WON[fruit, basket] else light < 0.4
     pictures.save_wins(tmp_path / "all.png", np.ones((5, 3), bool))
-    cross = round(0.08 * 620 + 0.75 * 620 * 5 / 6), round(0.1 * 760 + 0.86 * 760 / 10)
+    cross = round(0.08 * 620 + 0.82 * 620 * 5 / 6), round(0.1 * 760 + 0.86 * 760 / 10)
     assert imread(tmp_path / "all.png")[(*cross, 0)] < 0.9
     assert pixels[(*cross, 0)] > 0.95
 
