@@ -59,10 +59,14 @@ def run(folder, game, seed, frames):
 
 def curve(folder):
     """A run's points: frames, the mean returns of the last games, seconds since it began."""
-    with open(folder / "metrics.csv", encoding="utf-8") as file:
-        columns = file.readline().rstrip().split(",")
-        wanted = [columns.index(name) for name in ("steps", "episode_return", "seconds")]
-        steps, returns, seconds = np.loadtxt(file, delimiter=",", usecols=wanted, unpack=True)
+    head, *lines = (folder / "metrics.csv").read_text(encoding="utf-8").splitlines(keepends=True)
+    columns = head.rstrip().split(",")
+    wanted = [columns.index(name) for name in ("steps", "episode_return", "seconds")]
+    whole = [line for line in lines if line.endswith("\n")]  # the last may be written just now
+    if not whole:
+        return []
+    numbers = np.loadtxt(whole, delimiter=",", usecols=wanted, ndmin=2)
+    steps, returns, seconds = numbers.T
     sums = np.concatenate([[0.0], returns.cumsum()])
     points = []
     for frames in range(EVERY, int(steps[-1]) + 1, EVERY):
@@ -76,10 +80,12 @@ def curve(folder):
 def report(arguments):
     """The curves of all runs that are in a folder."""
     rows = []
-    for game, seed in itertools.product(PUBLISHED, range(arguments.seeds)):
-        folder = arguments.out / f"{game}-{seed}"
-        if (folder / "metrics.csv").exists():
-            rows += [{"game": game, "seed": seed, **point} for point in curve(folder)]
+    for folder in sorted(path.parent for path in arguments.out.glob("*-*/metrics.csv")):
+        game, seed = folder.name.split("-")
+        rows += [{"game": game, "seed": seed, **point} for point in curve(folder)]
+    if not rows:
+        print(f"{arguments.out} holds no run of {EVERY:,} frames yet")
+        return
     harness.write_csv("minatar", rows)
     last = {(row["game"], row["seed"]): row for row in rows}
     table = [

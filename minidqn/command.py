@@ -36,10 +36,10 @@ PRESETS = {
         "exploration_final_eps": 0.1, "exploration_steps": 100_000, "gamma": 0.99,
         "target_update_interval": 1000, "loss": "huber", "learning_rate": 0.00025,
         "optimizer": "rmsprop rho=0.95 epsilon=0.01 centered=true", "learning_starts": 5000,
-        "filters": (16,), "units": 128, "eval_every": 1000,
+        "filters": (16,), "units": 128, "eval_every": 1000, "checkpoint_every": 2000,
     },
 }  # fmt: skip
-"""Settings that belong together. minatar: the DQN of Young & Tian (2019), with all six actions."""
+"""Arguments that belong together. minatar: the DQN of Young & Tian (2019), with all six actions."""
 
 
 def _parser():
@@ -87,13 +87,10 @@ def _as_flags(error):
 
 def _new(parser, given, stack):
     """A new run: its state before the first epoch, its folder, its lock, and what empties it."""
-    options = _asked(given)
-    if {"epochs", "steps"} <= options.keys():
+    if {"epochs", "steps"} <= given.keys():
         parser.error("--epochs and --steps both say when the run ends; expected one of them")
-    preset = PRESETS.get(given.get("preset"), {})
-    options = preset | ({"steps": 0} if "epochs" in options else {}) | options
     with cli.refusing(parser, _as_flags):
-        settings = dataclasses.replace(Settings(), **options)
+        settings = dataclasses.replace(Settings(), **_asked(given))
         if "grid_size" in given and settings.game not in games.OWN:
             raise ValueError(f"grid_size is for {' and '.join(games.OWN)}")
         game = games.load(settings.game, settings.grid_size)
@@ -160,7 +157,8 @@ def _with_options(parser, state, given, folder):
     for name in SETTINGS:
         value, kept = getattr(settings, name), getattr(had, name)
         moved = name == "game" and not {value, kept} & games.OWN.keys()  # such as a file
-        if value != kept and name != unit and not moved:
+        longer = name == unit and value > 0
+        if value != kept and not longer and not moved:
             parser.error(f"{_flag(name)} is {value}; the run in {folder} has {kept}, and keeps it")
     if settings.goal != had.goal and settings.goal < (done := had.done(last)):
         parser.error(f"--{unit} is {settings.goal}; the run in {folder} has done {done} already")
@@ -214,6 +212,10 @@ def main(argv=None):
     began = time.perf_counter()
     parser = _parser()
     given = vars(parser.parse_args(argv))
+    preset = dict(PRESETS.get(given.get("preset"), {}))
+    if "epochs" in given:
+        preset.pop("steps", None)
+    given = preset | given
     start, draw = _old if "resume" in given else _new, "no_images" not in given
     with cli.refusing(parser):
         every = whole("--checkpoint-every", given.get("checkpoint_every", CHECKPOINT_EVERY))

@@ -129,7 +129,7 @@ class Game:
 
     def _play(self, episode):
         """The coroutine that `start` returns."""
-        if not hasattr(episode, "send"):
+        if not hasattr(episode, "send") or not hasattr(episode, "close"):
             kind = type(episode).__name__
             raise GameError(f"{self.name}: episode returned {kind}; expected yield in it")
         path = getattr(getattr(episode, "gi_code", None), "co_filename", "")
@@ -142,11 +142,12 @@ class Game:
                     raise GameError(words)
                 if not turn.done and step == self.max_steps:
                     raise GameError("it still goes on; expected its end, or a larger max_steps")
+                if turn.done:
+                    episode.close()
             except Exception as error:  # of its turn, or of the game's own code
                 words = _fault(error, path)
                 raise GameError(one_line(f"{self.name}, step {step}: {words}")) from error
             if turn.done:
-                episode.close()
                 yield turn
                 return
             action = yield turn

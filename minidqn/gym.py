@@ -10,11 +10,12 @@ https://gymnasium.farama.org/api/env/
 
 import copy
 import importlib
+import warnings
 
 import numpy as np
 
 from minidqn.checks import one_line, whole
-from minidqn.games import OWN, Game, load
+from minidqn.games import Game, load
 from minidqn.pictures import frame_pixels
 from minidqn.play import frame_text
 
@@ -70,8 +71,8 @@ class GameEnv(gymnasium.Env):
         return "\n".join(frame_text(self._turn.frame)) if self.render_mode else None
 
 
-for name, kind in OWN.items():
-    gymnasium.register(f"minidqn/{kind}-v0", "minidqn.gym:GameEnv", kwargs={"game": name})
+gymnasium.register("minidqn/Fruit-v0", "minidqn.gym:GameEnv", kwargs={"game": "fruit"})
+gymnasium.register("minidqn/Snake-v0", "minidqn.gym:GameEnv", kwargs={"game": "snake"})
 
 
 def game(env, max_steps=10_000):
@@ -139,6 +140,8 @@ def _make(name):
         except ImportError:
             raise ImportError("MinAtar is missing: python -m pip install minatar") from None
     try:
-        return gymnasium.make(name)
+        with warnings.catch_warnings():  # a version that is asked for may be an old one
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return gymnasium.make(name)
     except gymnasium.error.Error as error:
         raise ValueError(f"game is gym:{name}; {one_line(error, 300)}") from error

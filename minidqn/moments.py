@@ -131,8 +131,9 @@ def saved_epochs(folder, epochs):
     list of int
         Their epochs, from 0 to `epochs` at most, in order.
     """
-    found = {int(path.stem) for path in runs.numbered(folder, runs.MOMENTS)}
-    return sorted(epoch for epoch in found if epoch <= epochs and is_moment(epoch))
+    found = {f"{int(path.stem):06d}": path.stem for path in runs.numbered(folder, runs.MOMENTS)}
+    kept = [int(name) for name, stem in found.items() if name == stem]
+    return sorted(epoch for epoch in kept if epoch <= epochs and is_moment(epoch))
 
 
 def load(folder, epoch, model):

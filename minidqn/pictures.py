@@ -397,7 +397,7 @@ def save_gif(path, games):
     Parameters
     ----------
     path : path-like
-        The file to make or to replace.
+        The file to make or to replace; its name ends in .gif.
     games : iterable of iterable of ndarray [shape=(C, H, W)]
         The frames of each game, all of one shape.
     """
@@ -407,6 +407,8 @@ def save_gif(path, games):
         pictures += pictures[-1:] * 3
     if not pictures:
         raise ValueError("games holds no frames; expected one game")
+    if Path(path).suffix.lower() != ".gif":
+        raise ValueError(f"path is {path}; expected a name that ends in .gif")
     height, width, _ = pictures[0].shape
     with _matplotlib(), atomic_write(path) as file:
         from matplotlib.animation import FuncAnimation, PillowWriter

@@ -116,11 +116,16 @@ class Settings:
             raise TypeError(f"double is {self.double!r}; expected a bool")
         if self.double and not self.target_update_interval:
             raise ValueError("double is True; expected a target_update_interval above 0 with it")
-        if (self.exploration_final_eps is None) != (self.exploration_steps == 0):
-            both = "exploration_final_eps and exploration_steps"
-            raise ValueError(f"{both} belong together; expected both or neither")
-        if self.exploration_final_eps is not None:
-            number("exploration_final_eps", self.exploration_final_eps, "[0, 1]")
+        final, falling = self.exploration_final_eps, self.exploration_steps
+        if (final is None) != (falling == 0):
+            pair = f"exploration_steps is {falling} and exploration_final_eps {final}"
+            raise ValueError(f"{pair}; expected both or neither")
+        if final is not None and number("exploration_final_eps", final, "[0, 1]") > self.epsilon:
+            wanted = f"at most epsilon, {self.epsilon}"
+            raise ValueError(f"exploration_final_eps is {final}; expected {wanted}")
+        if 0 < self.steps <= self.learning_starts:
+            wanted = f"fewer than steps, {self.steps}"
+            raise ValueError(f"learning_starts is {self.learning_starts}; expected {wanted}")
         number("gamma", self.gamma, "[0, 1)")
         number("learning_rate", self.learning_rate, "(0, inf)")
         if self.batch_size > self.capacity:
@@ -619,6 +624,9 @@ def load_checkpoint(path, game=None, engine=None):
             raise ValueError("a generator's state is none of PCG64's")
         rows = np.where(np.isnan(rows), None, rows).tolist()
         records = [_record(epoch, row) for epoch, row in enumerate(rows, start=1)]
+        updates = records[-1].updates if records else 0
+        if arrays.get("optimizer/updates", updates) != updates:
+            raise ValueError("optimizer/updates is not how many the records have")
         return State(settings, game, model, streams, memory, records, target)
 
 
@@ -790,7 +798,7 @@ def numbered(folder, name):
     list of Path
         In no order.
     """
-    pattern = {IMAGES: r"\d{3,}\.png", MOMENTS: r"\d{6,}\.npz"}[name]
+    pattern = {IMAGES: r"[0-9]{3,}\.png", MOMENTS: r"[0-9]{6,}\.npz"}[name]
     return [p for p in subfolder(folder, name).glob("*") if re.fullmatch(pattern, p.name)]
 
 

@@ -71,7 +71,7 @@ def atomic_write(path, previous=None):
         If the folder cannot be written to.
     """
     path = Path(path)
-    temporary = path.with_name(f".tmp.{os.getpid()}.{path.name}")
+    temporary = path.with_name(f".minidqn.{os.getpid()}.{path.name}")
     temporary.unlink(missing_ok=True)  # a process of this number was killed, long ago
     try:
         with open(temporary, "xb") as file:  # never through a link that somebody put there
@@ -100,7 +100,7 @@ def remove_leftovers(folder):
     folder : Path
         In which no other process writes now.
     """
-    for path in folder.glob(".tmp.[0-9]*.*"):
+    for path in folder.glob(".minidqn.[0-9]*.*"):
         path.unlink()
 
 

@@ -33,7 +33,8 @@ def training(model, settings, streams, game=None, memory=None, last=None, target
     Parameters
     ----------
     model : object
-        Anything with ``predict`` and ``train_on_batch``; it is changed.
+        Anything with ``predict`` and ``train_on_batch``; it is changed. With a target network
+        it has ``get_weights`` and ``set_weights``, too, and is copied with ``copy.deepcopy``.
     settings : Settings
         Of which seed, learning_rate and the network's sizes are not used here.
     streams : Streams

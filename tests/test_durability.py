@@ -26,7 +26,7 @@ from minidqn.fruit import Fruit
 from minidqn.recipe import count_weights, q_network
 from minidqn.replay import Memory
 from minidqn.runs import Settings, State
-from tests.commands import RING, files, names, process, refusal, started, trained
+from tests.commands import RING, SMALL, files, names, process, refusal, started, trained
 
 posix = pytest.mark.skipif(os.name == "nt", reason="this system has no signals, pipes or limits")
 TO_60 = ["--epochs", 60, "--no-images"]
@@ -325,7 +325,7 @@ def test_links_are_not_followed(tmp_path, capsys):
     flags = [*RING, "--epochs", 2, "--out", folder]
     assert re.search("--out .* cannot be written to: ", refusal(capsys, command.main, *flags))
     (folder / runs.LOCK).unlink()
-    (folder / f".tmp.{os.getpid()}.{runs.CHECKPOINT}").symlink_to(victim)
+    (folder / f".minidqn.{os.getpid()}.{runs.CHECKPOINT}").symlink_to(victim)
     assert trained(*flags) == 0
     assert victim.read_text() == "precious"
 
@@ -353,14 +353,14 @@ def test_a_system_without_locks(tmp_path, capsys, monkeypatch):
 
 
 def test_what_killed_processes_leave_is_removed(tmp_path):
-    for name in (f".tmp.12345.{runs.CHECKPOINT}", ".tmp.12345.game.gif"):
+    for name in (f".minidqn.12345.{runs.CHECKPOINT}", ".minidqn.12345.game.gif"):
         (tmp_path / name).write_bytes(b"half of it")
     (tmp_path / ".mine.tmp").write_text("not the run's")
     assert trained(*RING, "--epochs", 2, "--out", tmp_path) == 0
     assert names(tmp_path, ".*") == [".mine.tmp"]
     for name in (runs.IMAGES, runs.MOMENTS):  # killed while it drew, or kept a moment
         (tmp_path / name).mkdir(exist_ok=True)
-        (tmp_path / name / ".tmp.12345.004.png").write_bytes(b"half of it")
+        (tmp_path / name / ".minidqn.12345.004.png").write_bytes(b"half of it")
     assert trained("--resume", tmp_path, "--no-images") == 0
     assert names(tmp_path, "**/.*") == [".mine.tmp"]
 
@@ -633,6 +633,17 @@ def test_forged_checkpoints(forgery, state, tmp_path):
     assert "\n" not in str(raised.value)
     assert len(str(raised.value)) < 1000
     assert names(tmp_path) == [runs.CHECKPOINT]
+
+
+def test_updates_that_no_optimizer_has_done(tmp_path):
+    """Adam's count stands in exponents; it must be that of the records."""
+    assert trained(*SMALL, "--optimizer", "adam", "--no-images", "--out", tmp_path) == 0
+    path = tmp_path / runs.CHECKPOINT
+    assert runs.load_checkpoint(path).model.optimizer.state["updates"] > 0
+    for wrong in (-1, 2**63 - 1):
+        rewritten(path, _set("optimizer/updates", value=np.array([wrong])))
+        with pytest.raises(ValueError, match="optimizer/updates is not how many"):
+            runs.load_checkpoint(path)
 
 
 def test_a_checksum_that_does_not_fit(state, tmp_path):

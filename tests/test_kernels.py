@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from minidqn import replay
-from minidqn.nn import SGD, Conv2D, Dense, Flatten, Pixels, RMSprop, kernels, optimizers
+from minidqn.nn import Conv2D, Dense, Flatten, Pixels, RMSprop, kernels, optimizers
 from minidqn.nn.pixels import scan
 from minidqn.qlearning import learn
 from minidqn.recipe import q_network
@@ -121,7 +121,8 @@ def test_kernels_stay_inside(described, value):
 def test_each_kernel_has_one_signature(rng):
     """Whatever networks and states there are; so the cache holds one entry for each."""
     for described in NETWORKS:
-        for optimizer in (RMSprop(), SGD()):
+        rmsprops = "rmsprop", "rmsprop centered=true", "rmsprop momentum=0.5"
+        for optimizer in (*rmsprops, "adam", "sgd"):
             model, states = made(*described)
             model.compile(optimizer)
             unaligned = np.frombuffer(b"." + states.tobytes(), np.float32, offset=1)
@@ -147,7 +148,9 @@ def test_each_kernel_has_one_signature(rng):
     found = [*vars(kernels).values(), *vars(replay).values(), *vars(optimizers).values()]
     rules = [thing for thing in found if isinstance(thing, dict) and np.float32 in thing]
     kept = {k for k in found + [rule[np.float32] for rule in rules] if hasattr(k, "signatures")}
-    assert {"forward", "backward", "scan", "_sgd", "_rmsprop"} <= {k.__name__ for k in kept}
+    assert {"forward", "backward", "scan", "_sgd", "_rmsprop", "_adam"} <= {
+        k.__name__ for k in kept
+    }
     assert [len(k.signatures) for k in kept] == [1] * len(kept)
 
 

@@ -134,7 +134,7 @@ def test_moments_after_the_checkpoint_are_made_anew(tmp_path):
     assert trained(*SMALL, "--epochs", 30, "--out", tmp_path / "a") == 0
     for later in (32, 48):
         shutil.copy(runs.moment_path(tmp_path / "a", 24), runs.moment_path(tmp_path / "a", later))
-    (tmp_path / "a" / runs.MOMENTS / ".tmp.999.000048.npz").write_bytes(b"half")
+    (tmp_path / "a" / runs.MOMENTS / ".minidqn.999.000048.npz").write_bytes(b"half")
     assert trained("--resume", tmp_path / "a", "--epochs", 40, "--no-images") == 0
     assert trained(*SMALL, "--epochs", 40, "--out", tmp_path / "b") == 0
     assert kept(tmp_path / "a") == kept(tmp_path / "b")

@@ -193,6 +193,29 @@ def as_words(settings):
     return words
 
 
+def test_schedules():
+    """Epsilon falls along a line, from the first learning step on, and then stays."""
+    preset = {n: v for n, v in command.PRESETS["minatar"].items() if n != "checkpoint_every"}
+    settings = Settings(**preset)
+    steps = (0, 5_000, 55_000, 105_000, 5_000_000)
+    assert [settings.epsilon_at(n) for n in steps] == pytest.approx([1, 1, 0.55, 0.1, 0.1])
+    assert [settings.learns_at(n) for n in (1, 4_999, 5_000, 5_001)] == [False, False, True, True]
+    every_fourth = Settings(train_freq=4)
+    assert [n for n in range(1, 13) if every_fourth.learns_at(n)] == [4, 8, 12]
+    assert {every_fourth.epsilon_at(n) for n in steps} == {0.8}
+
+
+def test_a_preset_and_what_is_given_beside_it(tmp_path):
+    words = ["--preset", "minatar", "--game", "fruit", "--gamma", 0.9, "--no-images"]
+    assert trained(*words, "--epochs", 3, "--out", tmp_path) == 0
+    settings, model, _ = runs.load_run(tmp_path)
+    assert (settings.epochs, settings.steps, settings.gamma) == (3, 0, 0.9)
+    assert (settings.target_update_interval, settings.loss, settings.units) == (1000, "huber", 128)
+    assert (model.optimizer.rho, model.optimizer.epsilon, model.optimizer.centered) == (
+        0.95, 0.01, True
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("flags", "length", "lengths"),
     [
@@ -319,11 +342,18 @@ def test_flags_reach_the_settings(tmp_path):
         (["--game", "no.py:game"], "--game is no.py:game; there is no file no.py; expected fruit"),
         (["--learning-rate", "0"], "--learning-rate is 0.0"),
         (["--double"], "--double is True; expected a target_update_interval above 0"),
-        (["--exploration-steps", "9"], "exploration_final_eps and exploration_steps belong tog"),
+        (["--exploration-steps", "9"], "--exploration-steps is 9 and .* expected both or neither"),
+        (
+            ["--exploration-final-eps", "0.9", "--exploration-steps", "9"],
+            "-eps is 0.9; expected at most epsilon, 0.8",
+        ),
+        (["--learning-starts", "9", "--steps", "9"], "--learning-starts is 9; expected fewer than"),
         (["--exploration-final-eps", "2", "--exploration-steps", "9"], "-eps is 2.0; expected a"),
         (["--loss", "mae"], "--loss is 'mae'; expected 'mse', 'huber'"),
         (["--optimizer", "lion"], "--optimizer is 'lion'; expected one of sgd, rmsprop, adam"),
-        (["--optimizer", "adam beta_1=2"], "beta_1 is 2; expected a number"),
+        (["--optimizer", "adam beta_1=2"], "--optimizer is 'adam beta_1=2'; beta_1 is 2.0; exp"),
+        (["--optimizer", "sgd learning_rate=1"], "--optimizer is .*; expected sgd with , such"),
+        (["--optimizer", f"adam epsilon={'1' * 400}"], "--optimizer is .*; epsilon is inf"),
         (["--n-step", "0"], "--n-step is 0; expected at least 1"),
         (["--train-freq", "0"], "--train-freq is 0; expected at least 1"),
         (["--steps", "9", "--epochs", "9"], "--epochs and --steps both say when the run ends"),

@@ -292,7 +292,7 @@ def get(optimizer, learning_rate=None):
         "rmsprop rho=0.95 centered=true"; or an object with the methods ``build`` and
         ``update`` of `Optimizer`.
     learning_rate : float, optional
-        Length of a step; the rule's own by default.
+        Length of a step; by default that of the words, or the rule's own.
 
     Returns
     -------
@@ -311,14 +311,19 @@ def get(optimizer, learning_rate=None):
     name, *words = optimizer.split() or [""]
     rule, given = OPTIMIZERS.get(name.lower()), {}
     known = list(inspect.signature(rule).parameters) if rule else []
+    if learning_rate is not None:  # which is said once
+        known = known[1:]
     for word in words:
         key, _, value = word.partition("=")
         with contextlib.suppress(ValueError, RecursionError):
-            given[key] = json.loads(value)
+            given[key] = json.loads(value, parse_int=float)
     if rule is None or len(given) < len(words) or not given.keys() <= set(known):
         wanted = f"{name} with {', '.join(known)}" if rule else f"one of {', '.join(OPTIMIZERS)}"
         example = "such as 'rmsprop rho=0.95 centered=true'"
         raise ValueError(f"optimizer is {optimizer!r:.80}; expected {wanted}, {example}")
     if learning_rate is not None:
-        given.setdefault("learning_rate", learning_rate)
-    return rule(**given)
+        given["learning_rate"] = learning_rate
+    try:
+        return rule(**given)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"optimizer is {optimizer!r:.80}; {error}") from error
