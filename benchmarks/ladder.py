@@ -104,8 +104,8 @@ def layer_jobs(fruit, every):
             )
             given = (
                 table, engine.parameters, engine.numbers, engine.places,
-                first[:BATCH], last[:BATCH], positions, engine.numbers, BATCH,
-                np.empty((BATCH, table[-1, kernels.OUTPUTS]), np.float32),
+                first[:BATCH], last[:BATCH], positions, engine.numbers[table[0, kernels.D] :],
+                BATCH, np.empty((BATCH, table[-1, kernels.OUTPUTS]), np.float32),
             )  # fmt: skip
             jobs[name][rung] = lambda _, given=given: kernels.forward(*given)
     return jobs
@@ -151,46 +151,26 @@ def run_once(states):
     return engine
 
 
-def plain_multiply(begin, end, sources, targets, x, shift, channels, w, matrix, row, z, shift_z):
+def plain_multiply(sources, targets, terms, lines, x, w, i, z, row):
     """What `minidqn.nn.kernels.multiply` does, in the fastest plain loops that were found."""
-    size, c = PLACE(row), 0
-    while c < channels:
-        four, w0 = c + 4 <= channels, PLACE(matrix + c * row)
-        w1, w2, w3 = w0 + size, w0 + size + size, w0 + size + size + size
-        for e in range(begin, end):
-            p, to = PLACE(sources[e] + shift + c), PLACE(targets[e] + shift_z)
+    size, j = PLACE(row), 0
+    while j < len(terms):
+        four, w0, c0 = j + 4 <= len(terms), PLACE(i + lines[j]), PLACE(terms[j])
+        if four:
+            w1, w2, w3 = PLACE(i + lines[j + 1]), PLACE(i + lines[j + 2]), PLACE(i + lines[j + 3])
+            c1, c2, c3 = PLACE(terms[j + 1]), PLACE(terms[j + 2]), PLACE(terms[j + 3])
+        else:
+            w1 = w2 = w3 = c1 = c2 = c3 = PLACE(0)
+        for n in range(len(sources)):
+            p, to = PLACE(sources[n]), PLACE(targets[n])
             if four:
-                d0, d1, d2, d3 = x[p], x[p + PLACE(1)], x[p + PLACE(2)], x[p + PLACE(3)]
+                d0, d1, d2, d3 = x[p + c0], x[p + c1], x[p + c2], x[p + c3]
                 for k in range(size):
                     z[to + k] += d0 * w[w0 + k] + d1 * w[w1 + k] + d2 * w[w2 + k] + d3 * w[w3 + k]
             else:
                 for k in range(size):
-                    z[to + k] += x[p] * w[w0 + k]
-        c += 4 if four else 1
-
-
-def plain_add_outer(begin, end, sources, targets, x, channels, g, shift, row, dw, matrix, *_):
-    """What `minidqn.nn.kernels.add_outer` does, in the same manner."""
-    size, e = PLACE(row), begin
-    while e < end:
-        four = e + 4 <= end
-        p0, g0 = PLACE(sources[e]), PLACE(targets[e] + shift)
-        if four:
-            p1, g1 = PLACE(sources[e + 1]), PLACE(targets[e + 1] + shift)
-            p2, g2 = PLACE(sources[e + 2]), PLACE(targets[e + 2] + shift)
-            p3, g3 = PLACE(sources[e + 3]), PLACE(targets[e + 3] + shift)
-        else:
-            p1 = p2 = p3 = g1 = g2 = g3 = p0
-        for c in range(PLACE(channels)):
-            to, d0 = PLACE(matrix) + c * size, x[p0 + c]
-            if four:
-                d1, d2, d3 = x[p1 + c], x[p2 + c], x[p3 + c]
-                for k in range(size):
-                    dw[to + k] += d0 * g[g0 + k] + d1 * g[g1 + k] + d2 * g[g2 + k] + d3 * g[g3 + k]
-            else:
-                for k in range(size):
-                    dw[to + k] += d0 * g[g0 + k]
-        e += 4 if four else 1
+                    z[to + k] += x[p + c0] * w[w0 + k]
+        j += 4 if four else 1
 
 
 def plain_kernels():
@@ -200,7 +180,7 @@ def plain_kernels():
     specification = importlib.util.find_spec("minidqn.nn.kernels")
     copy = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(copy)
-    copy.multiply, copy.add_outer = copy.inner(plain_multiply), copy.inner(plain_add_outer)
+    copy.multiply = copy.inner(plain_multiply)
     for name in ("forward", "backward"):
         setattr(copy, name, compiled(getattr(copy, name).py_func, cache=False))
     return copy

@@ -71,16 +71,18 @@ class Engine:
         channels, height, width = (*input_shape, 1, 1)[:3]
         self.table = np.zeros((len(self._weighted) + 1, len(k.COLUMNS)), np.int64)
         self.table[0, k.ROW] = channels
+        self._seen_by = []
         for layer, line in zip(self._weighted, self.table[1:], strict=True):
-            line[[k.HEIGHT, k.WIDTH, k.CHANNELS, k.RELU]] = height, width, channels, layer.relu
-            line[k.CONVOLUTION] = isinstance(layer, Conv2D)
-            kernel = layer.kernel_size if line[k.CONVOLUTION] else (height, width)
-            line[[k.KERNEL_HEIGHT, k.KERNEL_WIDTH]], line[k.GROUPS] = kernel, math.prod(kernel)
+            convolution = isinstance(layer, Conv2D)
+            kernel = layer.kernel_size if convolution else (height, width)
+            self._seen_by.append(_seen_by(height, width, *kernel) if convolution else np.empty(0))
             begins = (layout[f"{layer.name}/{name}"][0] for name in ("kernel", "bias"))
-            line[[k.KERNEL, k.BIAS]] = list(begins)
+            line[[k.KERNEL, k.BIAS]], line[k.GROUPS] = list(begins), math.prod(kernel)
+            line[[k.CONVOLUTION, k.RELU, k.CHANNELS]] = convolution, layer.relu, channels
             *sides, channels = layer.output_shape
             height, width = sides or (1, 1)
-            line[k.OUTPUTS], line[k.ROW] = channels, k.whole_vectors(channels)
+            row = k.whole_vectors(channels)
+            line[[k.AREA, k.OUTPUTS, k.ROW]] = height * width, channels, row
         self._frame = self._pixels = Pixels.of(np.ones((1, *input_shape)))  # for one state
         self._room = 0, 0  # samples and active positions
         self._make_room(1, 1)
@@ -163,19 +165,16 @@ class Engine:
         samples, active = room = tuple(max(had, 1 << need.bit_length()) for had, need in needs)
         table = self.table.copy()
         numbers = places = 0
-        for line in table[1:]:
-            taps, row, block = line[k.GROUPS], line[k.ROW], line[k.CHANNELS] * line[k.ROW]
-            sides, rim = line[[k.HEIGHT, k.WIDTH]], line[[k.KERNEL_HEIGHT, k.KERNEL_WIDTH]] - 1
-            pairs, rows = active, samples
-            if line[k.CONVOLUTION]:
-                pairs = active * taps
-                rows = min(pairs, samples * math.prod(sides - rim))
+        for line, seen_by in zip(table[1:], self._seen_by, strict=True):
+            taps, row, channels, outputs = line[[k.GROUPS, k.ROW, k.CHANNELS, k.OUTPUTS]]
+            pairs = active * taps if line[k.CONVOLUTION] else active
+            rows = min(pairs, samples * line[k.AREA]) if line[k.CONVOLUTION] else samples
             groups = (samples // k.SAMPLES + 2) * taps + 1
-            turned = line[k.OUTPUTS] * k.whole_vectors(line[k.CHANNELS])
-            sizes = [rows * row, rows * row, block, row, row, row, row, row, turned]
+            turned = outputs * k.whole_vectors(channels)
+            sizes = [rows * row, rows * row, channels * row, row, row, row, row, turned]
             line[k.D : k.FIRST], numbers = _side_by_side(numbers, sizes)
-            sizes = [samples, samples, rows, math.prod(sides + rim), math.prod(sides)]
-            sizes += [pairs, pairs, groups, groups, 2 * k.BLOCK]
+            sizes = [samples, samples, rows, seen_by.size, line[k.AREA] + 1, pairs, pairs]
+            sizes += [groups, groups, *[max(channels, outputs)] * 3]
             line[k.FIRST : k.ROWS], places = _side_by_side(places, sizes)
             active = int(rows)
         if max(numbers, places) > np.iinfo(np.int32).max:
@@ -183,12 +182,26 @@ class Engine:
         self.numbers, self.places = k.aligned(numbers), k.aligned(places, np.int32)
         self.table, self._room = table, room
         self.fresh = False
-        for line in table[1:]:
-            steps = self.places[line[k.STEPS] :][: 2 * k.BLOCK].reshape(2, k.BLOCK)
-            steps[...] = np.outer([1, line[k.ROW]], np.arange(k.BLOCK))
+        for line, row_in, seen_by in zip(table[1:], table[:-1, k.ROW], self._seen_by, strict=True):
+            self.places[line[k.SEEN_BY] :][: seen_by.size] = seen_by.ravel()
+            for column, step in ((k.ONES, 1), (k.LINES, line[k.ROW]), (k.TURNED_LINES, row_in)):
+                count = np.arange(max(line[k.CHANNELS], line[k.OUTPUTS]))
+                self.places[line[column] :][: count.size] = count * step
             if not line[k.CONVOLUTION]:  # one row for each state, at position 0
                 self.places[line[k.FIRST] :][:samples] = np.arange(samples)
                 self.places[line[k.LAST] :][:samples] = np.arange(1, samples + 1)
+
+
+def _seen_by(height, width, kernel_height, kernel_width):
+    """The output position that sees each input position at each tap; how many there are if none.
+
+    The output position (i, j) sees the position (i + u, j + v) at tap (u, v).
+    """
+    rows, columns = height - kernel_height + 1, width - kernel_width + 1
+    seen_by = np.full((height, width, kernel_height, kernel_width), rows * columns, np.int32)
+    for u, v in np.ndindex(kernel_height, kernel_width):
+        seen_by[u : u + rows, v : v + columns, u, v] = np.arange(rows * columns).reshape(rows, -1)
+    return seen_by
 
 
 def _side_by_side(begin, sizes):

@@ -43,13 +43,12 @@ default network takes 1.8 times as long with the best of them
 References
 ----------
 Graham & van der Maaten (2017), *Submanifold Sparse Convolutional Networks*, for
-convolutions as lists of pairs. https://llvm.org/docs/LangRef.html (``llvm.fmuladd``).
+convolutions as lists of pairs. https://llvm.org/docs/LangRef.html (the flag ``contract``).
 """
 
 import numpy as np
 from llvmlite import ir
 from numba import config, types
-from numba.core import cgutils
 from numba.extending import intrinsic, models, register_jitable, register_model
 
 from minidqn.nn.cache import compiled
@@ -58,30 +57,30 @@ LANES = 16
 """Float32 numbers in a vector. LLVM cuts it in two or four where registers are shorter."""
 
 TILE = 6
-"""Pairs whose results stay in registers: 12 of the 16 that AVX2 has, 6 of AVX-512's 32."""
+"""Rows of results that stay in registers: 12 of the 16 that AVX2 has, 6 of AVX-512's 32."""
 
-BLOCK = 4
-"""Rows of a gradient that stay in registers."""
+REST = 4
+"""Rows where fewer than `TILE` are left; 16 rows are two of `TILE` and one of these."""
 
 SAMPLES = 16
 """Images in a chunk of a convolution: what belongs to them stays in the nearest caches."""
 
 COLUMNS = (
-    CONVOLUTION, RELU, HEIGHT, WIDTH, CHANNELS, KERNEL_HEIGHT, KERNEL_WIDTH, GROUPS, OUTPUTS, ROW,
-    KERNEL, BIAS, D, G, S, Z0, B, DB, TOTAL, GATED, TURNED,
-    FIRST, LAST, POSITIONS, MARKS, FRAMED, SOURCES, TARGETS, BEGIN, END, STEPS, ROWS, CHUNKS,
-) = range(33)  # fmt: skip
+    CONVOLUTION, RELU, CHANNELS, GROUPS, OUTPUTS, AREA, ROW, KERNEL, BIAS,
+    D, G, S, Z0, B, DB, TOTAL, TURNED,
+    FIRST, LAST, POSITIONS, SEEN_BY, MARKS, SOURCES, TARGETS, BEGIN, END, ONES, LINES, TURNED_LINES,
+    ROWS, CHUNKS,
+) = range(31)  # fmt: skip
 """Columns of the table of layers, whose line 0 is the input.
 
-`CONVOLUTION` (1 or 0), `RELU`; `HEIGHT`, `WIDTH` and `CHANNELS` of what comes in;
-`GROUPS`, the number of matrices; `OUTPUTS` and, filled up, `ROW`. `KERNEL` and `BIAS` say
-where these begin in the parameters; `D` to `TURNED` where an array begins in `numbers`,
-and `FIRST` to `STEPS` where one begins in `places`. `ROWS` and `CHUNKS` are counted by
-``forward``: active positions of the output, and chunks of pairs."""
-
-
-OUTSIDE = np.int32(2**31 - 1)
-"""Mark of a place where no output is."""
+`CONVOLUTION` (1 or 0), `RELU`; `CHANNELS` of what comes in; `GROUPS`, the number of
+matrices; `OUTPUTS` of a position and, filled up, `ROW`; `AREA`, how many positions the
+output has. `KERNEL` and `BIAS` say where these begin in the parameters; `D` to `TURNED`
+where an array begins in `numbers`, and `FIRST` to `TURNED_LINES` where one begins in `places`.
+Four of these the engine fills: number ``q * GROUPS + m`` of `SEEN_BY` is the output position
+that sees position q at tap m, `AREA` if there is none; `ONES` is 0, 1, 2, ..., and `LINES` and
+`TURNED_LINES` say where the rows of a matrix begin, and those of a turned one. `ROWS` and
+`CHUNKS` are counted by ``forward``: active positions of the output, and chunks of pairs."""
 
 
 inner = register_jitable(no_cfunc_wrapper=True)
@@ -141,8 +140,8 @@ def _address(context, builder, kind, array, index):
 
 def _step(builder, address, offsets, t):
     """`address`, further by the number of places that ``offsets[t]`` says."""
-    place = builder.gep(offsets, [ir.IntType(64)(t)])
-    return builder.gep(address, [builder.sext(builder.load(place), ir.IntType(64))])
+    place = builder.load(builder.gep(offsets, [ir.IntType(64)(t)]))
+    return builder.gep(address, [builder.sext(place, ir.IntType(64))])
 
 
 def _zeros(count):
@@ -158,46 +157,47 @@ def zeros(context, count):
     return TileType(count.literal_value)(count), spell
 
 
-def _add_products(tile, x, offsets, e, c, w, i):
-    """``tile[t] + x[offsets[e + t] + c] * w[i : i + LANES]``, for every t of a tile."""
-    return tile + x[offsets[e : e + len(tile)] + c][:, np.newaxis] * w[i : i + LANES]
+def _add_products(tile, x, offsets, n, i, w, j):
+    """``tile[t] + x[offsets[n + t] + i] * w[j : j + LANES]``, for every t of a tile."""
+    return tile + x[offsets[n : n + len(tile)] + i][:, np.newaxis] * w[j : j + LANES]
 
 
 @instruction(_add_products)
-def add_products(context, tile, x, offsets, e, c, w, i):
+def add_products(context, tile, x, offsets, n, i, w, j):
     def spell(context, builder, signature, arguments):
-        tiles, x_, offsets_, e_, c_, w_, i_ = arguments
-        row = builder.bitcast(_address(context, builder, w, w_, i_), VECTOR.as_pointer())
+        tiles, x_, offsets_, n_, i_, w_, j_ = arguments
+        row = builder.bitcast(_address(context, builder, w, w_, j_), VECTOR.as_pointer())
         row = builder.load(row, align=4)
-        start = _address(context, builder, x, x_, c_)
-        places = _address(context, builder, offsets, offsets_, e_)
-        kind = ir.FunctionType(VECTOR, [VECTOR] * 3)
-        fma = cgutils.get_or_insert_function(builder.module, kind, f"llvm.fmuladd.v{LANES}f32")
+        start = _address(context, builder, x, x_, ir.IntType(64)(0))
+        places = _address(context, builder, offsets, offsets_, n_)
         nothing = ir.Constant(VECTOR, ir.Undefined)
-        everywhere = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
+        everywhere = ir.Constant(ir.VectorType(ir.IntType(32), LANES), None)
         for t in range(tile.count):
-            number = builder.load(_step(builder, start, places, t))
+            # The row's place first, then i: LLVM finds the first part once for all i. Added the
+            # other way round they took so many registers that a step became half as fast.
+            number = builder.load(builder.gep(_step(builder, start, places, t), [i_]))
             spread = builder.insert_element(nothing, number, ir.IntType(32)(0))
             spread = builder.shuffle_vector(spread, nothing, everywhere)
-            total = builder.call(fma, [spread, row, builder.extract_value(tiles, t)])
+            product = builder.fmul(spread, row, flags=["contract"])  # then fused with the sum
+            total = builder.fadd(builder.extract_value(tiles, t), product, flags=["contract"])
             tiles = builder.insert_value(tiles, total, t)
         return tiles
 
     return tile(tile, x, offsets, types.intp, types.intp, w, types.intp), spell
 
 
-def _add_to_rows(tile, z, offsets, e, k):
-    """``z[offsets[e + t] + k : ... + LANES] += tile[t]``, for every t of a tile."""
+def _add_to_rows(tile, z, offsets, n, k):
+    """``z[offsets[n + t] + k : ... + LANES] += tile[t]``, for every t of a tile."""
     for t, row in enumerate(tile):
-        z[offsets[e + t] + k : offsets[e + t] + k + LANES] += row
+        z[offsets[n + t] + k : offsets[n + t] + k + LANES] += row
 
 
 @instruction(_add_to_rows)
-def add_to_rows(context, tile, z, offsets, e, k):
+def add_to_rows(context, tile, z, offsets, n, k):
     def spell(context, builder, signature, arguments):
-        tiles, z_, offsets_, e_, k_ = arguments
+        tiles, z_, offsets_, n_, k_ = arguments
         start = _address(context, builder, z, z_, k_)
-        places = _address(context, builder, offsets, offsets_, e_)
+        places = _address(context, builder, offsets, offsets_, n_)
         for t in range(tile.count):
             row = builder.bitcast(_step(builder, start, places, t), VECTOR.as_pointer())
             total = builder.fadd(builder.load(row, align=4), builder.extract_value(tiles, t))
@@ -208,51 +208,32 @@ def add_to_rows(context, tile, z, offsets, e, k):
 
 
 @inner
-def multiply(begin, end, sources, targets, x, shift, channels, w, matrix, row, z, shift_z):
-    """``z[target] += x[source] @ w[matrix]`` for the pairs from `begin` to before `end`.
+def add_blocks(nothing, n, count, k, sources, targets, terms, lines, x, w, i, z):
+    """Rows n and on of ``multiply``, `count` at a time, and `LANES` columns from k on.
 
-    A source or target is where its row begins, once `shift` or `shift_z` is added; the
-    matrix begins at w[matrix], with `channels` rows of `row` numbers.
+    `nothing` is a tile of `count` zeros. Returned is the first row for which a block is too long.
     """
-    e = begin
-    while e + TILE <= end:
-        for k in range(0, row, LANES):
-            tile = zeros(TILE)
-            for c in range(channels):
-                tile = add_products(tile, x, sources, e, c + shift, w, matrix + c * row + k)
-            add_to_rows(tile, z, targets, e, k + shift_z)
-        e += TILE
-    while e < end:
-        for k in range(0, row, LANES):
-            single = zeros(1)
-            for c in range(channels):
-                single = add_products(single, x, sources, e, c + shift, w, matrix + c * row + k)
-            add_to_rows(single, z, targets, e, k + shift_z)
-        e += 1
+    while n + count <= len(sources):
+        tile = nothing
+        for j in range(len(terms)):
+            tile = add_products(tile, x, sources, n, terms[j], w, i + lines[j] + k)
+        add_to_rows(tile, z, targets, n, k)
+        n += count
+    return n
 
 
 @inner
-def add_outer(begin, end, sources, targets, x, channels, g, shift, row, dw, matrix, places, steps):
-    """``dw[matrix] += outer(x[source], g[target])`` for the pairs from `begin` to before `end`.
+def multiply(sources, targets, terms, lines, x, w, i, z, row):
+    """A product of matrices whose rows lie anywhere; one row of the result for each n.
 
-    ``places[steps:]`` holds 0, 1, ... and then 0, row, 2 row, ..., `BLOCK` of each.
+    ``z[targets[n]] += sum over j of x[sources[n] + terms[j]] * w[i + lines[j]]``, where a place
+    in z and one in w stand for the `row` numbers from there on.
     """
     for k in range(0, row, LANES):
-        c = 0
-        while c + BLOCK <= channels:
-            tile = zeros(BLOCK)
-            for e in range(begin, end):
-                to = targets[e] + shift + k
-                tile = add_products(tile, x, places, steps, sources[e] + c, g, to)
-            add_to_rows(tile, dw, places, steps + BLOCK, matrix + c * row + k)
-            c += BLOCK
-        while c < channels:
-            single = zeros(1)
-            for e in range(begin, end):
-                to = targets[e] + shift + k
-                single = add_products(single, x, places, steps, sources[e] + c, g, to)
-            add_to_rows(single, dw, places, steps + BLOCK, matrix + c * row + k)
-            c += 1
+        given = k, sources, targets, terms, lines, x, w, i, z
+        n = add_blocks(zeros(TILE), 0, TILE, *given)
+        n = add_blocks(zeros(REST), n, REST, *given)
+        add_blocks(zeros(1), n, 1, *given)
 
 
 @inner
@@ -277,27 +258,21 @@ def turn(w, channels, row, turned, outputs, stride):
 
 
 @inner
-def pair_taps(layer, below, learned, rows_in, rows_out, places):
+def pair_taps(layer, row_in, learned, rows_in, rows_out, places):
     """Find a convolution's active outputs, and the pairs of each chunk of images and each tap.
 
     A chunk holds images that are learned from, or others, not both. Each tap of a chunk has
     room for one pair per input row; END says how much of it is used. MARKS holds a number for
-    each output position: its row, once this image has one. A rim around the positions, where
-    no output is, catches the taps that lead outside.
+    each output position: its row, once this image has one.
     """
     first, last, positions = rows_in
     first_out, last_out, positions_out = rows_out
-    height_in, width_in, groups = layer[HEIGHT], layer[WIDTH], layer[GROUPS]
-    row_in, row, d_in, d = below[ROW], layer[ROW], below[D], layer[D]
-    rim_rows, rim = layer[KERNEL_HEIGHT] - 1, layer[KERNEL_WIDTH] - 1
-    line = width_in + rim
-    corner = rim_rows * line + rim  # the mark of output position 0
+    row, groups, outside = layer[ROW], layer[GROUPS], layer[AREA]
+    seen_by = places[layer[SEEN_BY] :]
     sources, targets = places[layer[SOURCES] :], places[layer[TARGETS] :]
-    marks = part(places, layer[MARKS], (height_in + rim_rows) * line)
-    framed = part(places, layer[FRAMED], height_in * width_in)
-    fill(marks, OUTSIDE)
-    for i in range(rim_rows, height_in):
-        fill(marks[i * line + rim : i * line + width_in], -1)
+    marks = part(places, layer[MARKS], outside + 1)
+    fill(marks, -1)
+    marks[outside] = np.iinfo(np.int32).max  # no output is there, and none is found
     rows = pairs = chunk = a = 0
     while a < len(first):
         b = min(a + SAMPLES, learned if a < learned else len(first))
@@ -307,28 +282,19 @@ def pair_taps(layer, below, learned, rows_in, rows_out, places):
         for m in range(groups):
             begins[m] = ends[m] = pairs + m * inputs
         for s in range(a, b):
-            start, count = rows, last[s] - first[s]
-            first_out[s] = rows
-            for q in range(count):
-                p = positions[first[s] + q]
-                framed[q] = corner + p + p // width_in * rim
+            start = first_out[s] = rows
             for m in range(groups):
-                u = m // (rim + 1)
-                v = m - u * (rim + 1)
-                # Unsigned places need no look whether they are negative.
-                e, source = np.uint32(ends[m]), d_in + first[s] * row_in
-                for q in range(count):
-                    p = np.uint32(framed[q] - u * line - v)
+                e = np.uint32(ends[m])  # unsigned places need no look whether they are negative
+                for q in range(np.uint32(first[s]), np.uint32(last[s])):
+                    p = np.uint32(seen_by[np.uint32(positions[q] * groups + m)])
                     r = marks[p]
                     if r < start:
-                        r = rows
-                        marks[p] = r
-                        positions_out[r] = p - corner - (p - corner) // line * 2 * rim
+                        r = marks[p] = rows
+                        positions_out[r] = p
                         rows += 1
                     # A pair is written in any case, and counts if its output is one.
-                    sources[e], targets[e] = source, d + (r if r < rows else rows) * row
-                    source += row_in
-                    e += np.uint32(r != OUTSIDE)
+                    sources[e], targets[e] = q * row_in, (r if r < rows else rows) * row
+                    e += np.uint32(p != outside)
                 ends[m] = e
             last_out[s] = rows
         pairs += groups * inputs
@@ -337,14 +303,14 @@ def pair_taps(layer, below, learned, rows_in, rows_out, places):
 
 
 @inner
-def pair_positions(layer, below, learned, rows_in, places):
+def pair_positions(layer, row_in, learned, rows_in, places):
     """Sort the input rows of a dense layer by position: a pair of each with its image's row.
 
     BEGIN has two numbers more than there are positions, the first of them where all pairs end;
     END says where the pairs end that are learned from, which come first.
     """
     first, last, positions = rows_in
-    groups, row, row_in, d, d_in = layer[GROUPS], layer[ROW], below[ROW], layer[D], below[D]
+    row, groups = layer[ROW], layer[GROUPS]
     sources, targets = places[layer[SOURCES] :], places[layer[TARGETS] :]
     begins, ends = part(places, layer[BEGIN], groups + 2), part(places, layer[END], groups)
     begins[:] = 0
@@ -358,7 +324,7 @@ def pair_positions(layer, below, learned, rows_in, places):
         for q in range(first[s], last[s]):
             m = positions[q]
             e = begins[m + 1]
-            sources[e], targets[e] = d_in + q * row_in, d + s * row
+            sources[e], targets[e] = q * row_in, s * row
             begins[m + 1] = e + 1
             if s < learned:
                 ends[m] = e + 1
@@ -378,18 +344,21 @@ def activate(layer, numbers):
 
 
 @inner
-def gate(layer, rows, numbers):
-    """From dD' to the gradient past the ReLU, in place; TOTAL and GATED are its sums."""
+def gate(layer, rows, numbers, dz0):
+    """From dD' to the gradient past the ReLU, in place, and from dB' to that by z0."""
     row, relu, shift = layer[ROW], layer[RELU], layer[G] - layer[D]
-    background = part(numbers, layer[B], row)
-    total, gated = part(numbers, layer[TOTAL], row), part(numbers, layer[GATED], row)
-    total[:] = gated[:] = 0
+    background, z0 = part(numbers, layer[B], row), part(numbers, layer[Z0], row)
+    db, total = part(numbers, layer[DB], row), part(numbers, layer[TOTAL], row)
+    dz0[:] = total[:] = 0
     for r in range(layer[D], layer[D] + rows * row, row):
         d, g = part(numbers, r, row), part(numbers, r + shift, row)
         for k in range(row):
             total[k] += g[k]
             g[k] = g[k] if d[k] > -background[k] or not relu else np.float32(0)
-            gated[k] += g[k]
+            dz0[k] += g[k]
+    for k in range(row):
+        if layer[CONVOLUTION] and not (relu and z0[k] <= 0):
+            dz0[k] += db[k] - total[k]
 
 
 @compiled
@@ -418,19 +387,24 @@ def forward(layers, parameters, numbers, places, first, last, positions, values,
         firsts, lasts = part(places, layer[FIRST], len(y)), part(places, layer[LAST], len(y))
         rows_out = firsts, lasts, places[layer[POSITIONS] :]
         if layer[CONVOLUTION]:
-            pair_taps(layer, below, learned, rows_in, rows_out, places)
+            pair_taps(layer, below[ROW], learned, rows_in, rows_out, places)
         else:
-            pair_positions(layer, below, learned, rows_in, places)
-        fill(part(numbers, layer[D], layer[ROWS] * row), 0)
-        sources, targets = places[layer[SOURCES] :], places[layer[TARGETS] :]
-        begins = places[layer[BEGIN] :]
+            pair_positions(layer, below[ROW], learned, rows_in, places)
+        ones, lines = part(places, layer[ONES], channels), part(places, layer[LINES], channels)
+        z = part(numbers, layer[D], layer[ROWS] * row)
+        fill(z, 0)
+        begins, size = places[layer[BEGIN] :], channels * row
         ends = places[layer[END] :] if layer[CONVOLUTION] else begins[1:]
         for group in range(layer[CHUNKS] * groups):
-            matrix = layer[KERNEL] + group % groups * channels * row
-            a, b = np.intp(begins[group]), np.intp(ends[group])
-            multiply(a, b, sources, targets, x, 0, channels, parameters, matrix, row, numbers, 0)
+            begin, pairs = begins[group], ends[group] - begins[group]
+            if pairs == 0:
+                continue
+            sources = part(places, layer[SOURCES] + begin, pairs)
+            targets = part(places, layer[TARGETS] + begin, pairs)
+            matrix = layer[KERNEL] + group % groups * size
+            multiply(sources, targets, ones, lines, x, parameters, matrix, z, row)
         activate(layer, numbers)
-        x, rows_in = numbers, rows_out
+        x, rows_in = z, rows_out
     layer = layers[len(layers) - 1]
     for s in range(len(y)):
         y[s] = part(numbers, layer[D] + s * layer[ROW], layer[OUTPUTS])
@@ -455,22 +429,21 @@ def backward(layers, parameters, gradients, numbers, places, values, gradient):
     for n in range(len(layers) - 1, 0, -1):
         below, layer = layers[n - 1], layers[n]
         row, groups, channels = layer[ROW], layer[GROUPS], layer[CHANNELS]
-        size, shift = channels * row, layer[G] - layer[D]
-        gate(layer, places[layer[LAST] + learned - 1], numbers)
-        dz0, z0 = part(numbers, layer[GATED], row), part(numbers, layer[Z0], row)
-        for k in range(row):
-            if layer[CONVOLUTION] and not (layer[RELU] and z0[k] <= 0):
-                dz0[k] += numbers[layer[DB] + k] - numbers[layer[TOTAL] + k]
-        part(gradients, layer[BIAS], row)[:] = dz0
+        row_in, outputs, size = below[ROW], layer[OUTPUTS], channels * row
+        dz0 = part(gradients, layer[BIAS], row)  # which is the bias's gradient
+        gate(layer, places[layer[LAST] + learned - 1], numbers, dz0)
         for c in range(channels if below[CONVOLUTION] else 0):
             total, kernel_sum = np.float32(0), part(numbers, layer[S] + c * row, row)
             for k in range(row):
                 total += kernel_sum[k] * dz0[k]
             numbers[below[DB] + c] = total
+        x, g, dx = values, numbers[layer[G] :], numbers[below[G] :]
         if n > 1:
-            fill(part(numbers, below[G], places[below[LAST] + learned - 1] * below[ROW]), 0)
-        x = numbers if n > 1 else values
-        sources, targets = places[layer[SOURCES] :], places[layer[TARGETS] :]
+            x = numbers[below[D] :]
+            fill(part(dx, 0, places[below[LAST] + learned - 1] * row_in), 0)
+        ones, lines = part(places, layer[ONES], channels), part(places, layer[LINES], channels)
+        columns = part(places, layer[ONES], outputs)
+        turned_lines = part(places, layer[TURNED_LINES], outputs)
         begins, ends = places[layer[BEGIN] :], places[layer[END] :]
         chunks = -(-learned // SAMPLES) if layer[CONVOLUTION] else 1
         for group in range(chunks * groups):
@@ -480,21 +453,16 @@ def backward(layers, parameters, gradients, numbers, places, values, gradient):
                 dw = part(gradients, matrix + c * row, row)
                 for k in range(row):
                     dw[k] = background * dz0[k]
-            begin, end = np.intp(begins[group]), np.intp(ends[group])
-            if begin == end:
+            begin, pairs = begins[group], ends[group] - begins[group]
+            if pairs == 0:
                 continue
-            add_outer(
-                begin, end, sources, targets, x, channels, numbers, shift, row,
-                gradients, matrix, places, layer[STEPS],
-            )  # fmt: skip
+            sources = part(places, layer[SOURCES] + begin, pairs)
+            targets = part(places, layer[TARGETS] + begin, pairs)
+            multiply(ones, lines, sources, targets, x, g, 0, part(gradients, matrix, size), row)
             if n > 1:
-                turned = part(numbers, layer[TURNED], layer[OUTPUTS] * below[ROW])
-                kernel = part(parameters, matrix, size)
-                turn(kernel, channels, row, turned, layer[OUTPUTS], below[ROW])
-                multiply(
-                    begin, end, targets, sources, numbers, shift, layer[OUTPUTS],
-                    turned, 0, below[ROW], numbers, below[G] - below[D],
-                )  # fmt: skip
+                turned = part(numbers, layer[TURNED], outputs * row_in)
+                turn(part(parameters, matrix, size), channels, row, turned, outputs, row_in)
+                multiply(targets, sources, columns, turned_lines, g, turned, 0, dx, row_in)
 
 
 @compiled

@@ -238,9 +238,7 @@ class Dense(_WeightedLayer):
 
     def build(self, shape):
         if len(shape) != 1:
-            raise ValueError(
-                f"Dense got input of shape {shape}; expected (D,): add Flatten() first"
-            )
+            raise ValueError(f"Dense got input of shape {shape}; expected (D,): Flatten() it")
         self.output_shape = (self.units,)
         self.weight_shapes = {"kernel": (shape[0], self.units), "bias": (self.units,)}
 

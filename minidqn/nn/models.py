@@ -124,10 +124,11 @@ class Sequential:
     def _bind(self, layers, weights, dtype=np.float32):
         """Take these layers, with their weights laid end to end in a new array; not compiled."""
         layout, size = {}, 0  # where each weight begins, and its shape
-        for layer in layers:
-            for name, shape in layer.weight_shapes.items():
-                layout[f"{layer.name}/{name}"] = size, shape
-                size += math.prod(shape[:-1]) * whole_vectors(shape[-1])
+        owners = [(layer, name) for layer in layers for name in layer.weight_shapes]
+        for layer, name in owners:
+            shape = layer.weight_shapes[name]
+            layout[f"{layer.name}/{name}"] = size, shape
+            size += math.prod(shape[:-1]) * whole_vectors(shape[-1])
         self._parameters, self._gradients = aligned(size, dtype), aligned(size, dtype)
         self.layers, self._layout = layers, layout
         self.input_shape = layers[0].input_shape if layers else None
@@ -135,13 +136,10 @@ class Sequential:
         self.parameters.flags.writeable = self.gradients.flags.writeable = False
         self._weights, gradients = self._named(self._parameters), self._named(self._gradients)
         read_only = self.named_weights()
-        for weight, values in zip(self._weights.values(), weights, strict=True):
-            weight[...] = values
-        for layer in layers:
-            for name in layer.weight_shapes:
-                full = f"{layer.name}/{name}"
-                setattr(layer, name, read_only[full])
-                setattr(layer, f"{name}_gradient", gradients[full])
+        for (layer, name), full, values in zip(owners, layout, weights, strict=True):
+            self._weights[full][...] = values
+            setattr(layer, name, read_only[full])
+            setattr(layer, f"{name}_gradient", gradients[full])
         self._choose()
 
     def _named(self, flat):
@@ -380,8 +378,9 @@ class Sequential:
         TypeError
             If an array does not hold numbers.
         """
-        x, targets = self._checked(states), numeric("targets", targets)
-        return self._learn(x, x[:0], lambda outputs, _: targets)
+        targets, shape = numeric("targets", targets), self._built().input_shape
+        none = np.zeros((0, *shape), np.float32)
+        return self.bootstrap_on_batch(states, none, lambda outputs, _: targets)
 
     def bootstrap_on_batch(self, states, next_states, make_targets):
         """A learning step towards targets that the network's own outputs are part of.
@@ -416,10 +415,7 @@ class Sequential:
         Sutton & Barto, *Reinforcement Learning* (2018), section 6.1, for
         "bootstrapping": learning an estimate from an estimate.
         """
-        return self._learn(self._checked(states), self._checked(next_states), make_targets)
-
-    def _learn(self, x, next_x, make_targets):
-        """A learning step; see ``bootstrap_on_batch``."""
+        x, next_x = self._checked(states), self._checked(next_states)
         if self.optimizer is None:
             raise ValueError("the network is not compiled; expected compile() before training")
         if len(x) == 0:
@@ -651,14 +647,11 @@ class Sequential:
 
 def _like(name, array, shape, dtype):
     """An array of numbers, if it has this shape, in this dtype."""
-    array = numeric(name, array)
-    if array.shape != shape:
-        raise ValueError(f"{name} has shape {array.shape}; expected {shape}")
-    return array.astype(dtype, copy=False)
+    return _shaped(f"{name} has", numeric(name, array), shape).astype(dtype, copy=False)
 
 
 def _shaped(name, array, shape):
-    """What a layer returned, if that is of the right shape."""
+    """What a layer returned, or a caller gave, if that is of the right shape."""
     have = getattr(array, "shape", type(array).__name__)
     if have != shape:
         raise ValueError(f"{name} shape {have}; expected {shape}")
