@@ -81,8 +81,13 @@ def _flag(name):
 
 def _as_flags(error):
     """An error about settings, in the words of the command line."""
-    name, *rest = str(error).partition(" is ")
-    return "".join([_flag(name) if name in SETTINGS else name, *rest])
+    name, between, rest = str(error).partition(" is ")
+    if name not in SETTINGS:
+        return str(error)
+    if name != "optimizer":  # its parameters have names of their own
+        several = "|".join(other for other in SETTINGS if "_" in other)
+        rest = re.sub(rf"\b({several})\b", lambda found: _flag(found[0]), rest)
+    return f"{_flag(name)}{between}{rest}"
 
 
 def _new(parser, given, stack):
@@ -158,6 +163,8 @@ def _with_options(parser, state, given, folder):
         value, kept = getattr(settings, name), getattr(had, name)
         moved = name == "game" and not {value, kept} & games.OWN.keys()  # such as a file
         longer = name == unit and value > 0
+        if value != kept and name in ("epochs", "steps") and name != unit:
+            parser.error(f"--{name} is {value}; the run in {folder} is counted in {unit}")
         if value != kept and not longer and not moved:
             parser.error(f"{_flag(name)} is {value}; the run in {folder} has {kept}, and keeps it")
     if settings.goal != had.goal and settings.goal < (done := had.done(last)):
@@ -310,6 +317,9 @@ def _finish(state, folder, lock, draw):
         save_games(folder, game, played)
         save_charts(folder, model, game, settings, records, played)
     last = records[-1]
+    if last.updates == 0:
+        needs = f"{settings.batch_size} experiences and {settings.learning_starts} steps"
+        cli.tell(f"no learning step was made in {last.steps} steps: the first needs {needs}")
     if last.wins is not None:
         return f"{last.wins} of {last.starts} starts won, mean |Q - Q*| {last.q_error:.3f}"
     chance = random_return(game, 100, settings.streams().test)

@@ -161,8 +161,10 @@ class Game:
         frame, reward, *ends = np.array(told[0]), *told[1:]  # the coroutine may reuse its array
         if frame.shape != self.shape:
             raise GameError(f"its frame has shape {frame.shape}; expected {self.shape}")
-        if frame.dtype.kind not in "fiub" or not float(np.abs(frame).max()) <= MOST:
-            raise GameError(f"its frame holds {frame.dtype}; expected finite float32")
+        if frame.dtype.kind not in "fiub":
+            raise GameError(f"its frame holds {frame.dtype}; expected numbers")
+        if not (greatest := float(np.abs(frame).max())) <= MOST:
+            raise GameError(f"its frame holds {greatest}; expected finite float32")
         if isinstance(reward, (bool, np.bool_, np.number)):
             reward = np.add(reward, 0).item()
         if not isinstance(reward, (int, float)) or not abs(reward) <= MOST:

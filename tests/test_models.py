@@ -329,8 +329,16 @@ def x(*shape, value=0.0):
         (lambda m: Sequential().summary(), ValueError, "no layers"),
         (lambda m: Sequential().layer_outputs(x(1, 2)), ValueError, "no layers"),
         (lambda m: m.compile("lion"), ValueError, "optimizer is 'lion'; expected one of sgd, rms"),
-        (lambda m: m.compile("adam rho=1"), ValueError, "expected adam with learning_rate, beta_1"),
-        (lambda m: m.compile("sgd learning_rate=x"), ValueError, "expected sgd with learning_rate"),
+        (
+            lambda m: m.compile("adam rho=1"),
+            ValueError,
+            "rho is none of its parameters: learn",
+        ),
+        (
+            lambda m: m.compile("sgd learning_rate=x"),
+            ValueError,
+            "learning_rate=x: expected a number",
+        ),
         (lambda m: m.compile("rmsprop centered=1"), TypeError, "centered is 1"),
         (lambda m: m.compile(3), TypeError, "optimizer is 3"),
         (lambda m: m.compile(RMSprop), TypeError, "optimizer is"),

@@ -428,8 +428,9 @@ class Sequential:
                 next_outputs, outputs = self._outputs(next_x), self._outputs(x)
             like = outputs.shape, outputs.dtype
             targets = _like("targets", make_targets(outputs.copy(), next_outputs), *like)
-            value = self.loss.value(outputs, targets)
-            g = _like("the loss's gradient", self.loss.gradient(outputs, targets), *like)
+            with np.errstate(invalid="ignore"):  # infinity less infinity; the loss is NaN then
+                value, g = self.loss.value(outputs, targets), self.loss.gradient(outputs, targets)
+            g = _like("the loss's gradient", g, *like)
             if self._engine:
                 self._engine.backward(g)
                 self._engine.fresh = False  # also if the update is interrupted

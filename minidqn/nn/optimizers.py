@@ -6,7 +6,6 @@ arithmetic is done in the dtype of the parameters, to which hyperparameters are 
 first. Between the weights lie zeros that fill up rows; their gradients are 0.
 """
 
-import contextlib
 import inspect
 import json
 
@@ -309,21 +308,21 @@ def get(optimizer, learning_rate=None):
             raise TypeError(f"optimizer is {optimizer!r}; expected one such as RMSprop()")
         return optimizer
     name, *words = optimizer.split() or [""]
-    rule, given = OPTIMIZERS.get(name.lower()), {}
-    known = list(inspect.signature(rule).parameters) if rule else []
-    if learning_rate is not None:  # which is said once
-        known = known[1:]
-    for word in words:
-        key, _, value = word.partition("=")
-        with contextlib.suppress(ValueError, RecursionError):
-            given[key] = json.loads(value, parse_int=float)
-    if rule is None or len(given) < len(words) or not given.keys() <= set(known):
-        wanted = f"{name} with {', '.join(known)}" if rule else f"one of {', '.join(OPTIMIZERS)}"
-        example = "such as 'rmsprop rho=0.95 centered=true'"
-        raise ValueError(f"optimizer is {optimizer!r:.80}; expected {wanted}, {example}")
-    if learning_rate is not None:
-        given["learning_rate"] = learning_rate
+    rule = OPTIMIZERS.get(name.lower())
+    given = {} if learning_rate is None else {"learning_rate": learning_rate}
     try:
+        if rule is None:
+            raise ValueError(f"expected one of {', '.join(OPTIMIZERS)}")
+        known = [each for each in inspect.signature(rule).parameters if each not in given]
+        for word in words:
+            key, _, value = word.partition("=")
+            if key not in known:
+                raise ValueError(f"{key} is none of its parameters: {', '.join(known) or 'none'}")
+            known.remove(key)
+            try:
+                given[key] = json.loads(value, parse_int=float)
+            except (ValueError, RecursionError):
+                raise ValueError(f"{word}: expected a number, true or false") from None
         return rule(**given)
     except (TypeError, ValueError) as error:
         raise type(error)(f"optimizer is {optimizer!r:.80}; {error}") from error
