@@ -109,7 +109,7 @@ def test_nothing_but_zeros(tmp_path):
     pictures.save_filters(tmp_path / "filters.png", np.zeros((3, 3, 1, 16)))
     pictures.save_feature_maps(tmp_path / "features.png", FRAME, [("a", np.zeros((3, 3, 16)))])
     for name, places, low, high in (
-        ("filters", [(100, 60), (795, 770)], 0.4, 0.6),
+        ("filters", [(120, 100), (780, 740)], 0.4, 0.6),
         ("features", [(100, 375), (365, 640)], 0, 0.2),
     ):
         pixels = imread(tmp_path / f"{name}.png")[..., :3]
