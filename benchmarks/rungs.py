@@ -2,7 +2,7 @@
 
     python -m benchmarks.rungs            # three quarters of an hour; --quick for two seeds
 
-Fruit on a grid of 20, where the default settings lose every fifth start, and Snake on one of
+Fruit on a grid of 20, where the default settings still lose some starts, and Snake on one of
 6, both with the settings of `GAMES`. Each rung of `RUNGS` is added to them alone. Writes
 results/rungs.csv, a line for each run, and rungs.md: the share of all starts that is won and
 the mean return of 100 games, as interquartile means over the seeds, with the intervals that

@@ -9,7 +9,6 @@ import shlex
 import signal
 import sys
 import time
-from argparse import SUPPRESS
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +44,8 @@ PRESETS = {
 def _parser():
     """The command line; options that are not given are not in its result."""
     what = "Train a network to play a game; see it learn, and keep the run."
-    parser = cli.Parser(prog="python -m minidqn.train", description=what, argument_default=SUPPRESS)
+    how = {"description": what, "argument_default": argparse.SUPPRESS}
+    parser = cli.Parser(prog="python -m minidqn.train", **how)
 
     def add(flag, words, default=None, **how):
         words += "" if default is None else f" (default: {default})"

@@ -131,8 +131,8 @@ def saved_epochs(folder, epochs):
     list of int
         Their epochs, from 0 to `epochs` at most, in order.
     """
-    found = {f"{int(path.stem):06d}": path.stem for path in runs.numbered(folder, runs.MOMENTS)}
-    kept = [int(name) for name, stem in found.items() if name == stem]
+    names = (path.stem for path in runs.numbered(folder, runs.MOMENTS))
+    kept = [int(name) for name in names if name == f"{int(name):06d}"]
     return sorted(epoch for epoch in kept if epoch <= epochs and is_moment(epoch))
 
 

@@ -135,3 +135,27 @@ def test_minatar(name):
         assert game.shape[1:] == (10, 10)
         _, records = train(minidqn.gym.game(f"MinAtar/{name}-v1", max_steps=60), **flags)
     assert records[-1].updates > 0
+
+
+class Sticky(gymnasium.Env):
+    """What it was sent last stays past reset(), as in MinAtar, and is seen in the next game."""
+
+    observation_space = gymnasium.spaces.Box(0, 9, (3, 3), np.uint8)
+    action_space = gymnasium.spaces.Discrete(2)
+    last = 0
+
+    def reset(self, seed=None, options=None):
+        return np.full((3, 3), self.last, np.uint8), {}
+
+    def step(self, action):
+        self.last = action
+        return np.full((3, 3), action, np.uint8), 1.0, True, False, {}
+
+
+def test_a_game_knows_nothing_of_the_one_before():
+    """Else a run that goes on would differ from one that was never stopped."""
+    game = minidqn.gym.game(Sticky())
+    for _ in range(2):
+        ep = game.start(np.random.default_rng(0))
+        assert next(ep).frame.max() == 0
+        assert ep.send(1).terminated

@@ -664,3 +664,27 @@ def test_games_that_go_wrong(text, status, words, own, capsys):
     path, *_, flags = own
     path.write_text(text)
     assert words in refusal(capsys, command.main, *flags, status=status)
+
+
+def test_a_run_of_steps_stays_one(tmp_path, capsys):
+    """It may be longer, and is not counted in epochs from then on."""
+    words = [*SMALL[:2], *SMALL[4:], "--steps", 20, "--no-images", "--out", tmp_path]
+    assert trained(*words) == 0
+    for flags, words in (
+        (["--epochs", 9], "--epochs is 9; the run in .* is counted in steps"),
+        (["--steps", 0], "--steps is 0; the run in .* has 20, and keeps it"),
+        (["--steps", 7], "--steps is 7; the run in .* has done 2[01] already"),
+    ):
+        assert re.search(words, refusal(capsys, command.main, "--resume", tmp_path, *flags))
+
+
+@pytest.mark.parametrize(("interval", "renewed"), [(1, True), (10**6, False)])
+def test_the_target_network_is_renewed(interval, renewed):
+    settings = Settings(grid_size=6, epochs=12, batch_size=8, target_update_interval=interval)
+    model = settings.q_network(Fruit(6), np.random.default_rng(0))
+    target = settings.target_network(model)
+    first = target.parameters.copy()
+    assert list(train.training(model, settings, settings.streams(), target=target))[-1].updates
+    expected, other = (model.parameters, first) if renewed else (first, model.parameters)
+    assert (target.parameters == expected).all()
+    assert (target.parameters != other).any()
