@@ -105,7 +105,7 @@ def layer_jobs(fruit, every):
             given = (
                 table, engine.parameters, engine.numbers, engine.places,
                 first[:BATCH], last[:BATCH], positions, engine.numbers[table[0, kernels.D] :],
-                BATCH, np.empty((BATCH, table[-1, kernels.OUTPUTS]), np.float32),
+                BATCH, True, np.empty((BATCH, table[-1, kernels.OUTPUTS]), np.float32),
             )  # fmt: skip
             jobs[name][rung] = lambda _, given=given: kernels.forward(*given)
     return jobs

@@ -20,7 +20,7 @@ import math
 import numpy as np
 
 from minidqn.checks import finite, generator, number, numeric, whole
-from minidqn.nn.kernels import scan
+from minidqn.nn.kernels import gather, scan
 from minidqn.nn.pixels import Pixels
 
 
@@ -283,13 +283,12 @@ class Memory:
         places = (np.asarray(places) + self._oldest) % self.capacity
         records, n = self._records.take(places, axis=0), len(places)
         begin, end = records[:, :2].T.reshape(-1), records[:, 1:3].T.reshape(-1)  # of S, then S'
-        counts = end - begin
-        last = counts.cumsum(dtype=np.int32)
-        first = last - counts.astype(np.int32)
-        rows = np.arange(last[-1]) + (begin % len(self._pixels) - first).repeat(counts)
-        pixels = self._pixels.take(rows, axis=0, mode="wrap")  # faster than a modulo of each
-        positions, values = pixels[:, 0].copy(), pixels[:, 1:].copy().view(np.float32).reshape(-1)
-        split, active = int(last[n - 1]), int(last[-1])
+        split, active = (int(np.add.reduce(end[:m] - begin[:m])) for m in (n, 2 * n))
+        first, last = np.empty((2, 2 * n), np.int32)
+        channels, rows = self.shape[0], self._pixels.reshape(-1)
+        positions, values = np.empty(active, np.int32), np.empty(active * channels, np.float32)
+        numbers = rows.view(np.float32)
+        gather(rows, numbers, channels, begin, end, first, last, positions, values)
         states = Pixels(self.shape, first[:n], last[:n], positions, values, split)
         next_states = Pixels(self.shape, first[n:], last[n:], positions, values, active - split)
         actions, rewards = records[:, 3:5].T.astype(np.int32)

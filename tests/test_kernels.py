@@ -106,7 +106,7 @@ def test_kernels_stay_inside(described, value):
     y, slope = y.reshape(outputs.shape), slope.reshape(g.shape)
     work = numbers.memory, places.memory
     for _ in range(2):
-        k.forward(table, parameters.memory, *work, *arrays, learned, y)
+        k.forward(table, parameters.memory, *work, *arrays, learned, False, y)
         k.backward(table, parameters.memory, gradients.memory, *work, values, slope)
         np.testing.assert_array_equal(y, outputs)
         np.testing.assert_array_equal(np.concatenate(gradients.arrays), engine.gradients)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from minidqn import nn
-from minidqn.nn import SGD, Dense, MeanSquaredError, RMSprop, Sequential
+from minidqn.nn import SGD, Dense, MeanSquaredError, RMSprop, Sequential, optimizers
 from minidqn.recipe import q_network
 from tests import naive
 from tests.test_kernels import Fenced
@@ -221,6 +221,21 @@ def test_an_optimizer_belongs_to_one_network(model, states):
     with pytest.raises(ValueError, match="another network"):
         model.train_on_batch(states, np.zeros((5, 3)))
     small.train_on_batch([[1]], [[1]])
+
+
+@pytest.mark.parametrize("words", ["rmsprop", "rmsprop centered=true momentum=0.9", "adam"])
+def test_means_fade_to_zero(words):
+    """Numbers without all their digits, with which arithmetic is slow, are 0; NaN stays NaN."""
+    w, optimizer = np.zeros(1, np.float32), optimizers.get(words)
+    optimizer.build(w)
+    optimizer.update(w, np.full(1, 1e-15, np.float32))
+    means = [optimizer.state[name] for name in optimizer.remembers]
+    assert all(means)
+    for _ in range(15_000):
+        optimizer.update(w, np.zeros(1, np.float32))
+        assert not any(0 < abs(mean[0]) < np.finfo(np.float32).tiny for mean in means)
+    assert not any(means)
+    assert not optimizer.update(w, np.full(1, np.nan, np.float32))
 
 
 def test_a_deep_copy_learns_on_its_own(model, states, rng):

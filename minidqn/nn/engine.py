@@ -106,12 +106,12 @@ class Engine:
         samples = len(pixels.first)
         if samples > self._room[0] or pixels.active > self._room[1]:
             self._make_room(samples, pixels.active)
-        if not self.fresh:
-            self._find_backgrounds()
         self._pixels = pixels
         outputs = np.empty((samples, self._weighted[-1].units), np.float32)
+        memory = self.table, self.parameters, self.numbers, self.places
         batch = pixels.first, pixels.last, pixels.positions, pixels.values
-        k.forward(self.table, self.parameters, self.numbers, self.places, *batch, learned, outputs)
+        k.forward(*memory, *batch, learned, self.fresh, outputs)
+        self.fresh = True
         return outputs
 
     def backward(self, gradient):
@@ -142,22 +142,6 @@ class Engine:
             images = Pixels((row, *sides), first, last, *rows, background=background)
             outputs[layer.name] = np.moveaxis(np.asarray(images), 1, -1)[..., :channels]
         return outputs
-
-    def _find_backgrounds(self):
-        """``z0 = b + B S`` of each layer and, after a convolution, ``B' = relu(z0)``."""
-        below = None  # no background comes from the states or from a dense layer
-        for line in self.table[1:]:
-            row, channels = line[k.ROW], line[k.CHANNELS]
-            z0, background = (self.numbers[line[c] : line[c] + row] for c in (k.Z0, k.B))
-            z0[...] = self.parameters[line[k.BIAS] : line[k.BIAS] + row]
-            if below is not None:
-                kernel = self.parameters[line[k.KERNEL] : line[k.BIAS]].reshape(-1, channels, row)
-                total = self.numbers[line[k.S] : line[k.S] + channels * row].reshape(channels, row)
-                np.add.reduce(kernel, axis=0, out=total)
-                z0 += np.einsum("c,ck->k", below[:channels], total)
-            floor = 0 if line[k.RELU] else -np.inf
-            below = np.maximum(z0, floor, out=background) if line[k.CONVOLUTION] else None
-        self.fresh = True
 
     def _make_room(self, samples, active):
         """Lay out memory for so many states with so many active positions together."""

@@ -83,8 +83,9 @@ that sees position q at tap m, `AREA` if there is none; `ONES` is 0, 1, 2, ..., 
 `CHUNKS` are counted by ``forward``: active positions of the output, and chunks of pairs."""
 
 
-inner = register_jitable(no_cfunc_wrapper=True)
-"""Decorates what only compiled functions call."""
+inner = register_jitable(no_cfunc_wrapper=True, forceinline=True)
+"""Decorates what only compiled functions call. Without ``forceinline`` LLVM leaves some of it
+calls with fifty arguments each, and a step of batch 32 takes almost twice as long."""
 
 
 def whole_vectors(count):
@@ -332,6 +333,30 @@ def pair_positions(layer, row_in, learned, rows_in, places):
 
 
 @inner
+def find_background(below, layer, parameters, numbers):
+    """``z0 = b + B S`` and, of a convolution, ``B' = relu(z0)``.
+
+    No background comes from the states or from a dense layer.
+    """
+    row, size = layer[ROW], layer[CHANNELS] * layer[ROW]
+    z0, background = part(numbers, layer[Z0], row), part(numbers, layer[B], row)
+    z0[:] = part(parameters, layer[BIAS], row)
+    if below[CONVOLUTION]:
+        total = part(numbers, layer[S], size)
+        fill(total, 0)
+        for m in range(layer[GROUPS]):
+            w = part(parameters, layer[KERNEL] + m * size, size)
+            for i in range(size):
+                total[i] += w[i]
+        for c in range(layer[CHANNELS]):
+            of_channel, b = part(total, c * row, row), numbers[below[B] + c]
+            for k in range(row):
+                z0[k] += b * of_channel[k]
+    for k in range(row if layer[CONVOLUTION] else 0):
+        background[k] = np.float32(0) if layer[RELU] and z0[k] < 0 else z0[k]
+
+
+@inner
 def activate(layer, numbers):
     """From the sums over pairs to D': ``relu(z0 + sum) - B'``."""
     row, floor = layer[ROW], np.float32(0 if layer[RELU] else -np.inf)
@@ -362,7 +387,9 @@ def gate(layer, rows, numbers, dz0):
 
 
 @compiled
-def forward(layers, parameters, numbers, places, first, last, positions, values, learned, y):
+def forward(
+    layers, parameters, numbers, places, first, last, positions, values, learned, fresh, y
+):
     """Every layer's D', for the images of `Pixels`.
 
     Parameters
@@ -377,6 +404,8 @@ def forward(layers, parameters, numbers, places, first, last, positions, values,
         Those of `Pixels`.
     learned : int
         For how many images, from the first on, ``backward`` may follow.
+    fresh : bool
+        Whether the backgrounds are known: nothing but the images has changed.
     y : ndarray [shape=(N, units)], float32
         Where the last layer's outputs go.
     """
@@ -384,6 +413,8 @@ def forward(layers, parameters, numbers, places, first, last, positions, values,
     for n in range(1, len(layers)):
         below, layer = layers[n - 1], layers[n]
         row, groups, channels = layer[ROW], layer[GROUPS], layer[CHANNELS]
+        if not fresh:
+            find_background(below, layer, parameters, numbers)
         firsts, lasts = part(places, layer[FIRST], len(y)), part(places, layer[LAST], len(y))
         rows_out = firsts, lasts, places[layer[POSITIONS] :]
         if layer[CONVOLUTION]:
@@ -506,3 +537,34 @@ def scan(images, channels, first, last, positions, step, values, step_values):
                 rows += 1
         last[s] = rows
     return rows if finite else -1
+
+
+@compiled
+def gather(rows, numbers, channels, begin, end, first, last, positions, values):
+    """Copy images' rows out of a ring.
+
+    Parameters
+    ----------
+    rows : ndarray [shape=(R * (1 + C),)], int32
+        The ring: each row a position and the bits of C numbers.
+    numbers : ndarray [shape=(R * (1 + C),)], float32
+        The same memory.
+    channels : int
+        C.
+    begin, end : ndarray [shape=(N,)], int64
+        Each image's rows, before they are taken modulo R.
+    first, last, positions, values : ndarray
+        Where those of `Pixels` go.
+    """
+    columns, r = channels + 1, 0
+    for n in range(len(begin)):
+        first[n] = r
+        i = begin[n] * columns % len(rows)
+        for _ in range(end[n] - begin[n]):
+            positions[r] = rows[i]
+            for c in range(channels):
+                values[r * channels + c] = numbers[i + 1 + c]
+            i += columns
+            i = 0 if i == len(rows) else i
+            r += 1
+        last[n] = r

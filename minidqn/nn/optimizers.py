@@ -13,7 +13,7 @@ import numpy as np
 
 from minidqn.checks import number
 from minidqn.nn.cache import compiled
-from minidqn.nn.kernels import aligned
+from minidqn.nn.kernels import aligned, inner
 
 
 class Optimizer:
@@ -99,6 +99,23 @@ class Optimizer:
 def _rule(loop):
     """A loop for both dtypes. Only float32's is cached: one entry of the cache for a kernel."""
     return {np.float32: compiled(loop), np.float64: compiled(loop, cache=False)}
+
+
+SMALLEST = np.finfo(np.float32).tiny
+"""The smallest float32 that has all its digits, 1.2e-38."""
+
+SMALL = np.sqrt(SMALLEST)
+"""The smallest whose square has them, 1.1e-19."""
+
+
+@inner
+def flush(x, least):
+    """x, or 0 if it is smaller than `least`: what fades must not fade slowly.
+
+    The means of a weight whose gradient stays 0 come down to numbers below `SMALLEST`, and many
+    processors are tens of times slower with those.
+    """
+    return x if abs(x) >= least else x - x  # NaN stays NaN
 
 
 class SGD(Optimizer):
@@ -192,7 +209,7 @@ class RMSprop(Optimizer):
 def _rmsprop(w, g, v, learning_rate, rho, one_minus_rho, epsilon):
     finite = True
     for p in range(len(w)):
-        v[p] = rho * v[p] + one_minus_rho * g[p] * g[p]
+        v[p] = flush(rho * v[p] + one_minus_rho * g[p] * g[p], SMALLEST)
         w[p] -= learning_rate * g[p] / (np.sqrt(v[p]) + epsilon)
         finite &= np.isfinite(v[p] + w[p])  # one of the two that is not makes the sum so
     return finite
@@ -203,14 +220,14 @@ def _rmsprop_graves(w, g, v, mean, velocity, learning_rate, rho, one_minus_rho, 
     """Centered if `mean` is not empty, with momentum if `velocity` is not."""
     finite = True
     for p in range(len(w)):
-        v[p] = rho * v[p] + one_minus_rho * g[p] * g[p]
+        v[p] = flush(rho * v[p] + one_minus_rho * g[p] * g[p], SMALLEST)
         variance = v[p]
         if len(mean):
-            mean[p] = rho * mean[p] + one_minus_rho * g[p]
+            mean[p] = flush(rho * mean[p] + one_minus_rho * g[p], SMALL)
             variance = max(v[p] - mean[p] * mean[p], np.float32(0))  # below it by rounding only
         step = learning_rate * g[p] / (np.sqrt(variance) + epsilon)
         if len(velocity):
-            velocity[p] = momentum * velocity[p] + step
+            velocity[p] = flush(momentum * velocity[p] + step, SMALLEST)
             step = velocity[p]
         w[p] -= step
         finite &= np.isfinite(v[p] + w[p])
@@ -271,8 +288,8 @@ class Adam(Optimizer):
 def _adam(w, g, m, v, beta_1, one_minus_1, beta_2, one_minus_2, rate, root, epsilon):
     finite = True
     for p in range(len(w)):
-        m[p] = beta_1 * m[p] + one_minus_1 * g[p]
-        v[p] = beta_2 * v[p] + one_minus_2 * g[p] * g[p]
+        m[p] = flush(beta_1 * m[p] + one_minus_1 * g[p], SMALLEST)
+        v[p] = flush(beta_2 * v[p] + one_minus_2 * g[p] * g[p], SMALLEST)
         w[p] -= rate * m[p] / (root * np.sqrt(v[p]) + epsilon)
         finite &= np.isfinite(v[p] + w[p])
     return finite
