@@ -30,6 +30,11 @@ CHECKPOINT_EVERY = 50
 SETTINGS = {field.name: field for field in dataclasses.fields(Settings)}
 
 PRESETS = {
+    "big": {
+        "game": "fruit", "grid_size": 30, "epochs": 1200, "epsilon": 1.0,
+        "exploration_final_eps": 0.1, "exploration_steps": 15_000, "gamma": 0.97,
+        "final_learning_rate": 0.00002, "train_freq": 2, "eval_every": 100,
+    },
     "minatar": {
         "game": "gym:MinAtar/Breakout-v0", "steps": 5_000_000, "batch_size": 32, "epsilon": 1.0,
         "exploration_final_eps": 0.1, "exploration_steps": 100_000, "gamma": 0.99,
@@ -38,7 +43,8 @@ PRESETS = {
         "filters": (16,), "units": 128, "eval_every": 1000, "checkpoint_every": 2000,
     },
 }  # fmt: skip
-"""Arguments that belong together. minatar: the DQN of Young & Tian (2019), with all six actions."""
+"""Arguments that belong together. big: Fruit on grids where the recipe loses starts. minatar: the
+DQN of Young & Tian (2019), with all six actions."""
 
 
 def _parser():

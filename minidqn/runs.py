@@ -92,6 +92,9 @@ class Settings:
         "rmsprop", "sgd, rmsprop or adam; with parameters: 'rmsprop rho=0.95 centered=true'"
     )
     learning_rate: float = _setting(0.001, "the optimizer's step length, above 0")
+    final_learning_rate: float = _setting(
+        None, "what it falls to, along a line, by the end of the run"
+    )
     learning_starts: int = _setting(0, "environment steps before the first learning step")
     train_freq: int = _setting(1, "environment steps for each learning step")
     capacity: int = _setting(100_000, "experiences that the replay memory keeps")
@@ -127,7 +130,10 @@ class Settings:
             wanted = f"fewer than steps, {self.steps}"
             raise ValueError(f"learning_starts is {self.learning_starts}; expected {wanted}")
         number("gamma", self.gamma, "[0, 1)")
-        number("learning_rate", self.learning_rate, "(0, inf)")
+        rate, last = number("learning_rate", self.learning_rate, "(0, inf)"), self.final_learning_rate
+        if last is not None and number("final_learning_rate", last, "(0, inf)") > rate:
+            wanted = f"at most learning_rate, {rate}"
+            raise ValueError(f"final_learning_rate is {last}; expected {wanted}")
         if self.batch_size > self.capacity:
             wanted = f"at most the capacity, {self.capacity}"
             raise ValueError(f"batch_size is {self.batch_size}; expected {wanted}")
@@ -161,6 +167,13 @@ class Settings:
             return self.epsilon
         fallen = min(max(steps - self.learning_starts, 0) / self.exploration_steps, 1)
         return self.epsilon + fallen * (self.exploration_final_eps - self.epsilon)
+
+    def learning_rate_at(self, record):
+        """The optimizer's step length in the epoch that follows `record`, None for the first."""
+        if self.final_learning_rate is None:
+            return self.learning_rate
+        fallen = self.done(record) / self.goal
+        return self.learning_rate + fallen * (self.final_learning_rate - self.learning_rate)
 
     def learns_at(self, steps):
         """Whether the network learns after so many environment `steps`, the last included."""

@@ -34,7 +34,8 @@ def training(model, settings, streams, game=None, memory=None, last=None, target
     ----------
     model : object
         Anything with ``predict`` and ``train_on_batch``; it is changed. With a target network
-        it has ``get_weights`` and ``set_weights``, too, and is copied with ``copy.deepcopy``.
+        it has ``get_weights`` and ``set_weights``, too, and is copied with ``copy.deepcopy``;
+        with a final learning rate, ``optimizer.learning_rate``.
     settings : Settings
         Of which seed, learning_rate and the network's sizes are not used here.
     streams : Streams
@@ -74,6 +75,8 @@ def training(model, settings, streams, game=None, memory=None, last=None, target
     began = time.perf_counter() - seconds
     while not settings.ended(last):
         epoch, loss, episode_return = epoch + 1, 0.0, 0.0
+        if settings.final_learning_rate is not None:
+            model.optimizer.learning_rate = settings.learning_rate_at(last)
         ep = game.start(streams.game)
         turn = next(ep)
         while not turn.done:

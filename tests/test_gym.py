@@ -8,6 +8,7 @@ import pytest
 from minidqn.games import load
 from minidqn.snake import Snake
 from minidqn.train import train
+from tests.commands import process
 
 gymnasium = pytest.importorskip("gymnasium")
 from gymnasium.utils.env_checker import check_env  # noqa: E402
@@ -159,3 +160,28 @@ def test_a_game_knows_nothing_of_the_one_before():
         ep = game.start(np.random.default_rng(0))
         assert next(ep).frame.max() == 0
         assert ep.send(1).terminated
+
+
+KILLED = """
+import os, sys
+from minidqn import cli, command
+show = cli.Progress.show
+cli.Progress.show = lambda self, record: os._exit(9) if record.epoch == 7 else show(self, record)
+command.main(sys.argv[1:])
+"""
+
+
+def test_a_killed_run_of_minatar_ends_with_the_same_bytes(tmp_path):
+    """With its target network, schedules, and memory that has begun to forget."""
+    pytest.importorskip("minatar")
+    game = ["--game", "gym:MinAtar/Breakout-v0", "--no-images"]
+    flags = ["--preset", "minatar", "--epochs", 15, "--learning-starts", 30, "--capacity", 90]
+    flags += ["--target-update-interval", 20, "--exploration-steps", 50, *game]
+    flags += ["--final-learning-rate", 1e-5, "--checkpoint-every", 3, "--out"]
+    assert process("-m", "minidqn.train", *flags, tmp_path / "whole")[0] == 0
+    assert process("-c", KILLED, *flags, tmp_path / "killed")[0] == 9
+    status, said, _ = process("-m", "minidqn.train", *game, "--resume", tmp_path / "killed")
+    assert status == 0
+    assert said.startswith("going on after epoch 6 of 15")
+    one, other = (tmp_path / name / "weights.npz" for name in ("whole", "killed"))
+    assert one.read_bytes() == other.read_bytes()

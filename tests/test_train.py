@@ -194,7 +194,7 @@ def as_words(settings):
 
 
 def test_schedules():
-    """Epsilon falls along a line, from the first learning step on, and then stays."""
+    """Epsilon falls along a line from the first learning step on, the rate over the whole run."""
     preset = {n: v for n, v in command.PRESETS["minatar"].items() if n != "checkpoint_every"}
     settings = Settings(**preset)
     steps = (0, 5_000, 55_000, 105_000, 5_000_000)
@@ -203,6 +203,10 @@ def test_schedules():
     every_fourth = Settings(train_freq=4)
     assert [n for n in range(1, 13) if every_fourth.learns_at(n)] == [4, 8, 12]
     assert {every_fourth.epsilon_at(n) for n in steps} == {0.8}
+    falling = Settings(epochs=4, learning_rate=0.5, final_learning_rate=0.1)
+    records = [None, *(runs.Record(*[n] * 10) for n in (1, 2, 4))]
+    assert [*map(falling.learning_rate_at, records)] == pytest.approx([0.5, 0.4, 0.3, 0.1])
+    assert {*map(settings.learning_rate_at, records)} == {0.00025}
 
 
 def test_a_preset_and_what_is_given_beside_it(tmp_path):
@@ -292,6 +296,7 @@ def test_links_out_of_a_run_are_refused(name, tmp_path, capsys):
         {"exploration_steps": 30, "exploration_final_eps": 0.1}, {"learning_starts": 20},
         {"n_step": 2}, {"target_update_interval": 10}, {"loss": "huber"}, {"optimizer": "adam"},
         {"train_freq": 2}, {"target_update_interval": 10, "double": True}, {"steps": 30},
+        {"final_learning_rate": 0.0001},
     ],
 )  # fmt: skip
 def test_every_setting_counts(change):
@@ -341,6 +346,8 @@ def test_flags_reach_the_settings(tmp_path):
         (["--game", "chess"], "--game is chess; expected fruit, snake, gym:ID, or a file"),
         (["--game", "no.py:game"], "--game is no.py:game; there is no file no.py; expected fruit"),
         (["--learning-rate", "0"], "--learning-rate is 0.0"),
+        (["--final-learning-rate", "0.01"], "--final-learning-rate is 0.01; expected at most --l"),
+        (["--final-learning-rate", "-1"], "--final-learning-rate is -1.0; expected a number in"),
         (["--double"], "--double is True; expected a --target-update-interval above 0"),
         (
             ["--exploration-steps", "9"],

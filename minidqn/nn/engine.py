@@ -154,7 +154,7 @@ class Engine:
             pairs = active * taps if line[k.CONVOLUTION] else active
             rows = min(pairs, samples * line[k.AREA]) if line[k.CONVOLUTION] else samples
             groups = (samples // k.SAMPLES + 2) * taps + 1
-            turned = outputs * k.whole_vectors(channels)
+            turned = row * k.whole_vectors(channels)
             sizes = [rows * row, rows * row, channels * row, row, row, row, row, turned]
             line[k.D : k.FIRST], numbers = _side_by_side(numbers, sizes)
             sizes = [samples, samples, rows, seen_by.size, line[k.AREA] + 1, pairs, pairs]

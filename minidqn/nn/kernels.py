@@ -35,8 +35,8 @@ finite numbers in. ``NUMBA_DISABLE_JIT=1`` runs the same lines as plain Python.
 float32 rounds D' relative to B': where a background is a thousand times as large as the
 outputs, they have three digits less.
 
-Three instructions are spelled for LLVM, `zeros`, `add_products` and `add_to_rows`: they
-keep a tile of results in registers. Numba's own loops do not: a learning step of the
+Four instructions are spelled for LLVM. `zeros`, `add_products` and `add_to_rows` keep a tile of
+results in registers; `turn_square` turns a square of a matrix there. Numba's own loops do not: a learning step of the
 default network takes 1.8 times as long with the best of them
 (`python -m benchmarks.ladder`).
 
@@ -208,6 +208,37 @@ def add_to_rows(context, tile, z, offsets, n, k):
     return types.void(tile, z, offsets, types.intp, types.intp), spell
 
 
+def _turn_square(w, i, row, turned, j, stride):
+    """``turned[j + k * stride + c] = w[i + c * row + k]`` for c and k below `LANES`."""
+    for c in range(LANES):
+        turned[j + c + stride * np.arange(LANES)] = w[i + c * row : i + c * row + LANES]
+
+
+@instruction(_turn_square)
+def turn_square(context, w, i, row, turned, j, stride):
+    def spell(context, builder, signature, arguments):
+        w_, i_, row_, turned_, j_, stride_ = arguments
+
+        def line(kind, array, begin, step, t):
+            index = builder.add(begin, builder.mul(step, ir.IntType(64)(t)))
+            address = _address(context, builder, kind, array, index)
+            return builder.bitcast(address, VECTOR.as_pointer())
+
+        rows = [builder.load(line(w, w_, i_, row_, t), align=4) for t in range(LANES)]
+        kind, half = ir.VectorType(ir.IntType(32), LANES), LANES // 2
+        zipped = [n // 2 + n % 2 * LANES for n in range(LANES)]  # one of each, in turn
+        zips = [ir.Constant(kind, [n + begin for n in zipped]) for begin in (0, half)]
+        for _ in range(LANES.bit_length() - 1):  # shuffled like cards until all is turned
+            pairs = [(rows[t // 2], rows[t // 2 + half], zips[t % 2]) for t in range(LANES)]
+            rows = [builder.shuffle_vector(*pair) for pair in pairs]
+        for t, vector in enumerate(rows):
+            builder.store(vector, line(turned, turned_, j_, stride_, t), align=4)
+        return context.get_dummy_value()
+
+    places = types.intp, types.intp
+    return types.void(w, *places, turned, *places), spell
+
+
 @inner
 def add_blocks(nothing, n, count, k, sources, targets, terms, lines, x, w, i, z):
     """Rows n and on of ``multiply``, `count` at a time, and `LANES` columns from k on.
@@ -251,10 +282,14 @@ def fill(array, value):
 
 
 @inner
-def turn(w, channels, row, turned, outputs, stride):
-    """``turned = w.T``, but for the zeros that fill up the rows of both."""
-    for c in range(channels):
-        for k in range(outputs):
+def turn(w, channels, row, turned, stride):
+    """``turned = w.T``: squares of `LANES` at a time, and number by number what is left."""
+    whole = channels // LANES * LANES
+    for c in range(0, whole, LANES):
+        for k in range(0, row, LANES):
+            turn_square(w, c * row + k, row, turned, k * stride + c, stride)
+    for c in range(whole, channels):
+        for k in range(row):
             turned[np.uintp(k * stride + c)] = w[np.uintp(c * row + k)]
 
 
@@ -491,8 +526,8 @@ def backward(layers, parameters, gradients, numbers, places, values, gradient):
             targets = part(places, layer[TARGETS] + begin, pairs)
             multiply(ones, lines, sources, targets, x, g, 0, part(gradients, matrix, size), row)
             if n > 1:
-                turned = part(numbers, layer[TURNED], outputs * row_in)
-                turn(part(parameters, matrix, size), channels, row, turned, outputs, row_in)
+                turned = part(numbers, layer[TURNED], row * row_in)
+                turn(part(parameters, matrix, size), channels, row, turned, row_in)
                 multiply(targets, sources, columns, turned_lines, g, turned, 0, dx, row_in)
 
 
