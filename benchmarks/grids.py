@@ -1,60 +1,57 @@
-"""Fruit on big grids with ``--preset big``: the share of all starts that is won, and the seconds.
+"""Fruit on big grids, by the recipe and by ``--preset big``: the share of all starts that is won.
 
-    python -m benchmarks.grids             # an hour for the grid of 84; --quick for a tenth of it
-    python -m benchmarks.grids --grids 20 30 --seeds 3
+    python -m benchmarks.grids        # minutes; --quick for a tenth of the epochs, one seed
 
-Each run has a process on one core, and its seconds are those of ``python -m minidqn.train``:
-the evaluations count, compiling and pictures do not. Writes results/grids.csv and grids.md.
+The recipe has its default settings but for the grid, 500 epochs among them. Each run has a
+process on one core; seconds are those of the loop and its one evaluation.
+Writes results/grids.csv and grids.md.
 """
 
+import itertools
 import time
 
 from benchmarks import harness
+from minidqn.command import PRESETS, warm_up
+from minidqn.runs import Settings
+from minidqn.train import train
 
-SETTINGS = {20: {}, 30: {}, 84: {}}
-"""By the size of a grid, what its runs have beside the preset."""
-
-SEEDS = {84: 1}
-"""Runs of a grid, if not so many as of the others."""
+GRIDS = 20, 30
+SETTINGS = {"recipe": {}, "preset big": PRESETS["big"]}
 
 
 def measure(job):
     """In a child: one run; how many starts it wins at the end, and how long it took."""
-    from minidqn.command import PRESETS, warm_up
-    from minidqn.runs import Settings
-    from minidqn.train import train
-
-    options = PRESETS["big"] | SETTINGS[job["grid"]]
-    options |= {"grid_size": job["grid"], "seed": job["seed"]}
-    options["epochs"] //= job["share"]
-    warm_up("compiled", Settings(**options).optimizer)
+    options = SETTINGS[job["settings"]] | {"grid_size": job["grid"], "seed": job["seed"]}
+    epochs = options.get("epochs", Settings().epochs) // job["share"]
+    options |= {"epochs": epochs, "eval_every": epochs}
+    warm_up("compiled")
     began = time.perf_counter()
     _, records = train(**options)
     return {
         "grid": job["grid"],
+        "settings": job["settings"],
         "seed": job["seed"],
-        "epochs": options["epochs"],
-        "starts won": f"{records[-1].wins / records[-1].starts:.4f}",
+        "epochs": epochs,
+        "share of starts won": f"{records[-1].wins / records[-1].starts:.4f}",
         "seconds": f"{time.perf_counter() - began:.0f}",
     }
 
 
 def report(arguments):
     """In the parent: one run after the other."""
+    seeds, share = (1, 10) if arguments.quick else (arguments.seeds, 1)
     rows = []
-    for grid in arguments.grids:
-        for seed in range(1 if arguments.quick else SEEDS.get(grid, arguments.seeds)):
-            job = {"grid": grid, "seed": seed, "share": 10 if arguments.quick else 1}
-            rows.append(harness.in_child("benchmarks.grids", job))
-            print(rows[-1], flush=True)
+    for grid, name, seed in itertools.product(GRIDS, SETTINGS, range(seeds)):
+        job = {"grid": grid, "settings": name, "seed": seed, "share": share}
+        rows.append(harness.in_child("benchmarks.grids", job))
+        print(rows[-1], flush=True)
     harness.write_csv("grids", rows)
     harness.write_table("grids", rows)
 
 
 def add_flags(parser):
     """The flags of this benchmark."""
-    parser.add_argument("--grids", type=int, nargs="+", choices=SETTINGS, default=[*SETTINGS])
-    parser.add_argument("--seeds", type=int, default=3, help="runs of a grid")
+    parser.add_argument("--seeds", type=int, default=3, help="runs of each grid and settings")
 
 
 if __name__ == "__main__":

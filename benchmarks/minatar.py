@@ -87,12 +87,18 @@ def report(arguments):
         print(f"{arguments.out} holds no run of {EVERY:,} frames yet")
         return
     harness.write_csv("minatar", rows)
+    harness.write_table("minatar", summary(rows))
+    draw(rows)
+
+
+def summary(rows):
+    """The table: the last point of each run."""
     last = {(row["game"], row["seed"]): row for row in rows}
-    table = [
+    return [
         {
             "game": row["game"],
             "seed": row["seed"],
-            "frames": f"{row['frames']:,}",
+            "frames": f"{int(row['frames']):,}",
             "return, last 100 games": f"{float(row['return']):.1f}",
             "last 1,000": f"{float(row['of 1,000']):.1f}",
             "published": f"about {PUBLISHED[row['game']]}",
@@ -100,8 +106,6 @@ def report(arguments):
         }
         for row in last.values()
     ]
-    harness.write_table("minatar", table)
-    draw(rows)
 
 
 def draw(rows):

@@ -1,6 +1,6 @@
 """What each step after 2013 does here: one at a time, and all together, over many seeds.
 
-    python -m benchmarks.rungs            # three quarters of an hour; --quick for two seeds
+    python -m benchmarks.rungs            # an hour; --quick for two seeds
 
 Fruit on a grid of 20, where the default settings still lose some starts, and Snake on one of
 6, both with the settings of `GAMES`. Each rung of `RUNGS` is added to them alone. Writes
@@ -24,6 +24,7 @@ GAMES = {
     "snake": {"grid_size": 6, "epochs": 600, "gamma": 0.9, "epsilon": 0.2},
 }
 FALLING = {"epsilon": 1.0, "exploration_final_eps": 0.1}
+SHORTER = {"final_learning_rate": 0.00002}
 HALF = {"fruit": 2500, "snake": 5000}
 """Environment steps over which epsilon falls: about half of a run."""
 TARGET = {"target_update_interval": 500}
@@ -37,9 +38,12 @@ RUNGS = {
     "RMSprop, momentum": {"optimizer": "rmsprop momentum=0.9", "learning_rate": 0.0001},
     "Adam": {"optimizer": "adam"},
     "falling epsilon": FALLING,
-    "all of them": TARGET | FALLING
+    "falling learning rate": SHORTER,
+    "both fall": FALLING | SHORTER,
+    "all of them": TARGET | FALLING | SHORTER
     | {"double": True, "n_step": 3, "loss": "huber", "optimizer": "adam"},
-    "all but 3 steps": TARGET | FALLING | {"double": True, "loss": "huber", "optimizer": "adam"},
+    "all but 3 steps": TARGET | FALLING | SHORTER
+    | {"double": True, "loss": "huber", "optimizer": "adam"},
 }  # fmt: skip
 
 

@@ -151,20 +151,26 @@ def report(arguments):
     for seed in range(1 if arguments.quick else arguments.seeds):
         rows += race(seed, turn, limit)
     harness.write_csv("time_to_score", rows)
-    rates = {row["seed"]: row["frames a second"] for row in rows if row["contestant"] == "minidqn"}
-    table = [
+    harness.write_table("time_to_score", summary(rows))
+
+
+def summary(rows):
+    """The table: a line for each run, with ours over it."""
+    rates = {r["seed"]: float(r["frames a second"]) for r in rows if r["contestant"] == "minidqn"}
+    return [
         {
-            **row,
-            "reached 5": "yes" if row["return"] >= GOAL else "no",
-            "return": f"{row['return']:.2f}",
-            "seconds": f"{row['seconds']:.0f}",
-            "frames a second": f"{row['frames a second']:.0f}",
-            "a million frames, min": f"{1e6 / row['frames a second'] / 60:.1f}",
-            "ours over it": f"{rates[row['seed']] / row['frames a second']:.2f}",
+            "contestant": row["contestant"],
+            "seed": row["seed"],
+            "frames": f"{int(row['frames']):,}",
+            "return": f"{float(row['return']):.2f}",
+            "reached 5": "yes" if float(row["return"]) >= GOAL else "no",
+            "seconds": f"{float(row['seconds']):.0f}",
+            "frames a second": f"{(rate := float(row['frames a second'])):.0f}",
+            "a million frames, min": f"{1e6 / rate / 60:.1f}",
+            "ours over it": f"{rates[row['seed']] / rate:.2f}",
         }
         for row in rows
     ]
-    harness.write_table("time_to_score", table)
 
 
 def race(seed, turn, limit):

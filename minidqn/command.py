@@ -226,8 +226,11 @@ def main(argv=None):
     parser = _parser()
     given = vars(parser.parse_args(argv))
     preset = dict(PRESETS.get(given.get("preset"), {}))
-    if "epochs" in given:
-        preset.pop("steps", None)
+    for name, other in (("epochs", "steps"), ("steps", "epochs")):
+        if name in given:
+            preset.pop(other, None)
+    if given.get("game", "fruit") not in games.OWN:
+        preset.pop("grid_size", None)
     given = preset | given
     start, draw = _old if "resume" in given else _new, "no_images" not in given
     with cli.refusing(parser):

@@ -283,12 +283,13 @@ class Memory:
         places = (np.asarray(places) + self._oldest) % self.capacity
         records, n = self._records.take(places, axis=0), len(places)
         begin, end = records[:, :2].T.reshape(-1), records[:, 1:3].T.reshape(-1)  # of S, then S'
-        split, active = (int(np.add.reduce(end[:m] - begin[:m])) for m in (n, 2 * n))
+        active = int(np.add.reduce(end - begin))
         first, last = np.empty((2, 2 * n), np.int32)
         channels, rows = self.shape[0], self._pixels.reshape(-1)
         positions, values = np.empty(active, np.int32), np.empty(active * channels, np.float32)
         numbers = rows.view(np.float32)
         gather(rows, numbers, channels, begin, end, first, last, positions, values)
+        split = int(last[n - 1])
         states = Pixels(self.shape, first[:n], last[:n], positions, values, split)
         next_states = Pixels(self.shape, first[n:], last[n:], positions, values, active - split)
         actions, rewards = records[:, 3:5].T.astype(np.int32)

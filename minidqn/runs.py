@@ -40,7 +40,7 @@ CHARTS = (CURVE, WINS, VALUES, FILTERS, FEATURES)
 CHECKPOINT, PREVIOUS, LOCK = "checkpoint.npz", "checkpoint.prev.npz", "run.lock"
 FILES = (CONFIG, METRICS, WEIGHTS, *CHARTS, GIF, PAGE, CHECKPOINT, PREVIOUS)
 
-FORMAT = 5
+FORMAT = 6
 """Version of a checkpoint's format; a file of another is refused."""
 
 MOST_JSON = 1_000_000
@@ -130,8 +130,9 @@ class Settings:
             wanted = f"fewer than steps, {self.steps}"
             raise ValueError(f"learning_starts is {self.learning_starts}; expected {wanted}")
         number("gamma", self.gamma, "[0, 1)")
-        rate, last = number("learning_rate", self.learning_rate, "(0, inf)"), self.final_learning_rate
-        if last is not None and number("final_learning_rate", last, "(0, inf)") > rate:
+        rate, last = self.learning_rate, self.final_learning_rate
+        number("learning_rate", rate, "(0, inf)")
+        if last is not None and number("final_learning_rate", last, "[1e-38, inf)") > rate:
             wanted = f"at most learning_rate, {rate}"
             raise ValueError(f"final_learning_rate is {last}; expected {wanted}")
         if self.batch_size > self.capacity:

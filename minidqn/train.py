@@ -37,7 +37,7 @@ def training(model, settings, streams, game=None, memory=None, last=None, target
         it has ``get_weights`` and ``set_weights``, too, and is copied with ``copy.deepcopy``;
         with a final learning rate, ``optimizer.learning_rate``.
     settings : Settings
-        Of which seed, learning_rate and the network's sizes are not used here.
+        Of which the seed and what the network is made with are not used here.
     streams : Streams
         Of which game, exploration and replay are drawn from.
     game : Game, optional

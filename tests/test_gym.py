@@ -175,7 +175,7 @@ def test_a_killed_run_of_minatar_ends_with_the_same_bytes(tmp_path):
     """With its target network, schedules, and memory that has begun to forget."""
     pytest.importorskip("minatar")
     game = ["--game", "gym:MinAtar/Breakout-v0", "--no-images"]
-    flags = ["--preset", "minatar", "--epochs", 15, "--learning-starts", 30, "--capacity", 90]
+    flags = ["--preset", "minatar", "--epochs", 15, "--learning-starts", 33, "--capacity", 36]
     flags += ["--target-update-interval", 20, "--exploration-steps", 50, *game]
     flags += ["--final-learning-rate", 1e-5, "--checkpoint-every", 3, "--out"]
     assert process("-m", "minidqn.train", *flags, tmp_path / "whole")[0] == 0

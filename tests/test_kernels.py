@@ -117,6 +117,28 @@ def test_kernels_stay_inside(described, value):
             gradient[...] = value
 
 
+@pytest.mark.uncompiled
+@pytest.mark.parametrize("channels", [1, 3])
+def test_gather_stays_inside(channels, rng):
+    """Images without a row, with every row of the ring, to its last one and past it."""
+    begin, end = np.array([[5, 0, 4, 13, 6, 27], [5, 7, 7, 16, 13, 30]])
+    ring = Fenced([rng.integers(-99, 99, 7 * (1 + channels), np.int32)], -5)
+    rows, count = ring.arrays[0].reshape(7, -1), (end - begin).sum()
+    integers = Fenced([np.zeros(n, np.int32) for n in (6, 6, count)], -5)
+    values = Fenced([np.zeros(count * channels, np.float32)], np.nan)
+    ring_as_floats = ring.arrays[0].view(np.float32)
+    given = ring.arrays[0], ring_as_floats, channels, begin, end, *integers.arrays, values.arrays[0]
+    kernels.gather(*given)
+    first, last, positions = integers.arrays
+    expected = np.concatenate([rows[np.arange(*ends) % 7] for ends in zip(begin, end, strict=True)])
+    np.testing.assert_array_equal(last, (end - begin).cumsum())
+    np.testing.assert_array_equal(last - first, end - begin)
+    np.testing.assert_array_equal(positions, expected[:, 0])
+    np.testing.assert_array_equal(values.arrays[0].view(np.int32), expected[:, 1:].ravel())
+    for fenced in (ring, integers, values):
+        fenced.assert_intact()
+
+
 @pytest.mark.skipif(numba.config.DISABLE_JIT, reason="nothing is compiled")
 def test_each_kernel_has_one_signature(rng):
     """Whatever networks and states there are; so the cache holds one entry for each."""
@@ -148,9 +170,8 @@ def test_each_kernel_has_one_signature(rng):
     found = [*vars(kernels).values(), *vars(replay).values(), *vars(optimizers).values()]
     rules = [thing for thing in found if isinstance(thing, dict) and np.float32 in thing]
     kept = {k for k in found + [rule[np.float32] for rule in rules] if hasattr(k, "signatures")}
-    assert {"forward", "backward", "scan", "_sgd", "_rmsprop", "_adam"} <= {
-        k.__name__ for k in kept
-    }
+    names = {k.__name__ for k in kept}
+    assert {"forward", "backward", "scan", "gather", "_sgd", "_rmsprop", "_adam"} <= names
     assert [len(k.signatures) for k in kept] == [1] * len(kept)
 
 

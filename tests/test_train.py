@@ -1,6 +1,7 @@
 """The commands: what they write, say and refuse."""
 
 import csv
+import dataclasses
 import itertools
 import json
 import os
@@ -204,9 +205,22 @@ def test_schedules():
     assert [n for n in range(1, 13) if every_fourth.learns_at(n)] == [4, 8, 12]
     assert {every_fourth.epsilon_at(n) for n in steps} == {0.8}
     falling = Settings(epochs=4, learning_rate=0.5, final_learning_rate=0.1)
-    records = [None, *(runs.Record(*[n] * 10) for n in (1, 2, 4))]
-    assert [*map(falling.learning_rate_at, records)] == pytest.approx([0.5, 0.4, 0.3, 0.1])
+    records = [None, *(runs.Record(n, 10 * n, *[0] * 8) for n in (1, 2, 4))]
+    for length in ({}, {"steps": 40}):
+        rates = [*map(dataclasses.replace(falling, **length).learning_rate_at, records)]
+        assert rates == pytest.approx([0.5, 0.4, 0.3, 0.1])
     assert {*map(settings.learning_rate_at, records)} == {0.00025}
+
+
+def test_a_preset_gives_way(tmp_path):
+    """To another length of the run, and to a game that has no grid size."""
+    (tmp_path / "walk.py").write_text(GAME)
+    own = ["--game", tmp_path / "walk.py:game", "--epochs", 2]
+    for flags, steps in ((["--steps", 40], 40), (own, 0)):
+        words = ["--preset", "big", *flags, "--no-images", "--out", tmp_path / str(steps)]
+        assert trained(*words) == 0
+        config = json.loads((tmp_path / str(steps) / "config.json").read_text())["settings"]
+        assert (config["steps"], config["gamma"]) == (steps, 0.97)
 
 
 def test_a_preset_and_what_is_given_beside_it(tmp_path):
@@ -347,7 +361,7 @@ def test_flags_reach_the_settings(tmp_path):
         (["--game", "no.py:game"], "--game is no.py:game; there is no file no.py; expected fruit"),
         (["--learning-rate", "0"], "--learning-rate is 0.0"),
         (["--final-learning-rate", "0.01"], "--final-learning-rate is 0.01; expected at most --l"),
-        (["--final-learning-rate", "-1"], "--final-learning-rate is -1.0; expected a number in"),
+        (["--final-learning-rate", "1e-50"], r"-rate is 1e-50; expected a number in \[1e-38, inf"),
         (["--double"], "--double is True; expected a --target-update-interval above 0"),
         (
             ["--exploration-steps", "9"],

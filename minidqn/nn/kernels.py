@@ -36,9 +36,9 @@ float32 rounds D' relative to B': where a background is a thousand times as larg
 outputs, they have three digits less.
 
 Four instructions are spelled for LLVM. `zeros`, `add_products` and `add_to_rows` keep a tile of
-results in registers; `turn_square` turns a square of a matrix there. Numba's own loops do not: a learning step of the
-default network takes 1.8 times as long with the best of them
-(`python -m benchmarks.ladder`).
+results in registers, as Numba's own loops do not: a learning step of the default network takes
+1.8 times as long with the best of them (`python -m benchmarks.ladder`). `turn_square` turns a
+square of a matrix in registers: number by number, the backward pass takes a sixth longer.
 
 References
 ----------
@@ -84,8 +84,8 @@ that sees position q at tap m, `AREA` if there is none; `ONES` is 0, 1, 2, ..., 
 
 
 inner = register_jitable(no_cfunc_wrapper=True, forceinline=True)
-"""Decorates what only compiled functions call. Without ``forceinline`` LLVM leaves some of it
-calls with fifty arguments each, and a step of batch 32 takes almost twice as long."""
+"""Decorates what only compiled functions call. Without ``forceinline`` LLVM keeps some of them as
+calls, with fifty arguments each, and a step of batch 32 takes almost twice as long."""
 
 
 def whole_vectors(count):
@@ -283,7 +283,10 @@ def fill(array, value):
 
 @inner
 def turn(w, channels, row, turned, stride):
-    """``turned = w.T``: squares of `LANES` at a time, and number by number what is left."""
+    """``turned = w.T``: squares of `LANES` at a time, and number by number what is left.
+
+    Of a row of `turned`, what follows its `channels` numbers is not written, and stays 0.
+    """
     whole = channels // LANES * LANES
     for c in range(0, whole, LANES):
         for k in range(0, row, LANES):

@@ -31,8 +31,7 @@ class MeanSquaredError:
         float
             The loss, in float64 whatever the dtype of the predictions.
         """
-        with np.errstate(invalid="ignore"):  # infinity less infinity: the loss is NaN then
-            errors = np.subtract(predictions, targets, dtype=np.float64).reshape(-1)
+        errors = np.subtract(predictions, targets, dtype=np.float64).reshape(-1)
         return float(errors @ errors) / errors.size
 
     def gradient(self, predictions, targets):
@@ -78,10 +77,9 @@ class Huber:
 
     def value(self, predictions, targets):
         """The loss of `predictions` for their `targets`, in float64."""
-        with np.errstate(invalid="ignore"):  # infinity less infinity: the loss is NaN then
-            errors = np.abs(np.subtract(predictions, targets, dtype=np.float64))
-            near = np.minimum(errors, self.delta)
-            return float((near * (errors - near / 2)).sum()) / len(errors)
+        errors = np.abs(np.subtract(predictions, targets, dtype=np.float64))
+        near = np.minimum(errors, self.delta)
+        return float((near * (errors - near / 2)).sum()) / len(errors)
 
     def gradient(self, predictions, targets):
         """The slope of the loss by the `predictions`, for their `targets`, in their dtype."""

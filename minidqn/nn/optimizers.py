@@ -110,7 +110,7 @@ SMALL = np.sqrt(SMALLEST)
 
 @inner
 def flush(x, least):
-    """x, or 0 if it is smaller than `least`: what fades must not fade slowly.
+    """x, or 0 if it is smaller than `least`.
 
     The means of a weight whose gradient stays 0 come down to numbers below `SMALLEST`, and many
     processors are tens of times slower with those.
