@@ -31,8 +31,8 @@ SETTINGS = {field.name: field for field in dataclasses.fields(Settings)}
 
 PRESETS = {
     "big": {
-        "game": "fruit", "grid_size": 30, "epochs": 1200, "epsilon": 1.0,
-        "exploration_final_eps": 0.1, "exploration_steps": 15_000, "gamma": 0.97,
+        "game": "fruit", "grid_size": 30, "epochs": 2000, "epsilon": 1.0,
+        "exploration_final_eps": 0.1, "exploration_steps": 20_000, "gamma": 0.97,
         "final_learning_rate": 0.00002, "train_freq": 2, "eval_every": 100,
     },
     "minatar": {

@@ -150,9 +150,10 @@ def test_links_lead_somewhere(page):
 
 TABLES = {
     "benchmarks/README.md": "step scaling replay processors run busy cache durability saves parity "
-    "sb3",
+    "sb3 minatar",
     "docs/7-fast.md": "ladder",
     "docs/8-experiments.md": "experiments",
+    "docs/from-here-on.md": "grids",
 }
 
 
