@@ -425,9 +425,7 @@ def gate(layer, rows, numbers, dz0):
 
 
 @compiled
-def forward(
-    layers, parameters, numbers, places, first, last, positions, values, learned, fresh, y
-):
+def forward(layers, parameters, numbers, places, first, last, positions, values, learned, fresh, y):
     """Every layer's D', for the images of `Pixels`.
 
     Parameters
