@@ -58,12 +58,13 @@ def test_learn_is_the_literal_loop(seed):
         ("compiled", lambda model: learn(model, batch, 0.8)),
         ("compiled", lambda model: learn(Stranger(model), batch, 0.8)),
     ):
-        model = q_network(10, engine=engine)
+        # RMSprop makes a whole step of a gradient that is 0 but for rounding.
+        model = q_network(10, engine=engine, optimizer="sgd", learning_rate=0.1)
         model.set_weights(weights)
         results.append(([way(model) for _ in range(3)], model.parameters))
     for losses, parameters in results[1:]:
         np.testing.assert_allclose(losses, results[0][0], rtol=1e-4)
-        np.testing.assert_allclose(parameters, results[0][1], atol=2e-5)
+        np.testing.assert_allclose(parameters, results[0][1], atol=1e-6)
 
 
 @pytest.mark.parametrize("double", [False, True])
@@ -73,7 +74,7 @@ def test_a_target_network_rates_and_double_chooses(double, seed):
     rng = np.random.default_rng(seed)
     batch, target = some_batch(rng), q_network(10, rng)
     weights, before = q_network(10, rng).get_weights(), target.get_weights()
-    model = q_network(10)
+    model = q_network(10, optimizer="sgd", learning_rate=0.1)
     model.set_weights(weights)
     targets = model.predict(batch.states)
     chooser = model if double else target
@@ -83,11 +84,11 @@ def test_a_target_network_rates_and_double_chooses(double, seed):
         targets[n, action + 1] = reward + 0.9 * value
     loss = model.train_on_batch(batch.states, targets)
     for wrap in (lambda network: network, Stranger):
-        learner = q_network(10)
+        learner = q_network(10, optimizer="sgd", learning_rate=0.1)
         learner.set_weights(weights)
         learned = learn(wrap(learner), batch, 0.9, target=wrap(target), double=double)
         assert np.isclose(learned, loss, rtol=1e-4)
-        np.testing.assert_allclose(learner.parameters, model.parameters, atol=2e-5)
+        np.testing.assert_allclose(learner.parameters, model.parameters, atol=1e-6)
     assert all((w == b).all() for w, b in zip(target.get_weights(), before, strict=True))
     with pytest.raises(ValueError, match="target None; expected a network"):
         learn(model, batch, double=True)
