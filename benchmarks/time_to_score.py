@@ -36,11 +36,12 @@ GOAL = 5.0
 
 def settings_of(seed):
     """The settings of the preset, with this seed."""
-    from minidqn.command import PRESETS
+    from minidqn.command import PRESETS, SETTINGS
     from minidqn.runs import Settings
 
     others = {"learning_rate": LEARNING_RATES["Breakout"], "eval_every": 10**9, "seed": seed}
-    return Settings(**PRESETS["minatar"] | others)
+    preset = {n: v for n, v in PRESETS["minatar"].items() if n in SETTINGS}
+    return Settings(**preset | others)
 
 
 def ours(seed):
