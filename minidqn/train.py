@@ -58,6 +58,8 @@ def training(model, settings, streams, game=None, memory=None, last=None, target
 
     Raises
     ------
+    TypeError
+        If the learning rate is to fall, and `model` has none.
     DivergenceError
         If a loss or a weight is not finite, before the epoch ends.
     GameError
@@ -69,13 +71,16 @@ def training(model, settings, streams, game=None, memory=None, last=None, target
     returns = n_step_returns(settings.n_step, settings.gamma)
     next(replay), next(returns)  # both now wait for the first step
     target = settings.target_network(model) if target is None else target
+    falls = settings.final_learning_rate is not None
+    if falls and not hasattr(getattr(model, "optimizer", None), "learning_rate"):
+        raise TypeError("model has no optimizer.learning_rate; final_learning_rate needs one")
     epoch, steps, updates, seconds = 0, 0, 0, 0.0
     if last is not None:
         epoch, steps, updates, seconds = last.epoch, last.steps, last.updates, last.seconds
     began = time.perf_counter() - seconds
     while not settings.ended(last):
         epoch, loss, episode_return = epoch + 1, 0.0, 0.0
-        if settings.final_learning_rate is not None:
+        if falls:
             model.optimizer.learning_rate = settings.learning_rate_at(last)
         ep = game.start(streams.game)
         turn = next(ep)

@@ -213,6 +213,8 @@ def test_schedules():
         rates = [*map(dataclasses.replace(falling, **length).learning_rate_at, records)]
         assert rates == pytest.approx([0.5, 0.4, 0.3, 0.1])
     assert {*map(settings.learning_rate_at, records)} == {0.00025}
+    with pytest.raises(TypeError, match="no optimizer"):
+        next(train.training(object(), falling, falling.streams()))
 
 
 def test_a_preset_gives_way(tmp_path):

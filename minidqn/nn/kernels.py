@@ -38,7 +38,7 @@ outputs, they have three digits less.
 Four instructions are spelled for LLVM. `zeros`, `add_products` and `add_to_rows` keep a tile of
 results in registers, as Numba's own loops do not: a learning step of the default network takes
 1.8 times as long with the best of them (`python -m benchmarks.ladder`). `turn_square` turns a
-square of a matrix in registers: number by number, the backward pass takes a sixth longer.
+square of a matrix there, too, where plain loops write number by number.
 
 References
 ----------
@@ -85,7 +85,7 @@ that sees position q at tap m, `AREA` if there is none; `ONES` is 0, 1, 2, ..., 
 
 inner = register_jitable(no_cfunc_wrapper=True, forceinline=True)
 """Decorates what only compiled functions call. Without ``forceinline`` LLVM keeps some of them as
-calls, with fifty arguments each, and a step of batch 32 takes almost twice as long."""
+calls, with fifty arguments each, which take longer than the work when frames are few."""
 
 
 def whole_vectors(count):
