@@ -35,6 +35,12 @@ PRESETS = {
         "exploration_final_eps": 0.1, "exploration_steps": 20_000, "gamma": 0.97,
         "final_learning_rate": 0.00002, "train_freq": 2, "eval_every": 100,
     },
+    "huge": {
+        "game": "fruit", "grid_size": 84, "epochs": 20_000, "batch_size": 512, "capacity": 300_000,
+        "epsilon": 1.0, "exploration_final_eps": 0.1, "exploration_steps": 250_000, "gamma": 0.99,
+        "n_step": 10, "final_learning_rate": 0.00002, "train_freq": 96, "filters": (4, 4),
+        "kernel_size": 5, "eval_every": 4000,
+    },
     "minatar": {
         "game": "gym:MinAtar/Breakout-v0", "steps": 5_000_000, "batch_size": 32, "epsilon": 1.0,
         "exploration_final_eps": 0.1, "exploration_steps": 100_000, "gamma": 0.99,
@@ -43,8 +49,8 @@ PRESETS = {
         "filters": (16,), "units": 128, "eval_every": 1000, "checkpoint_every": 2000,
     },
 }  # fmt: skip
-"""Arguments that belong together. big: Fruit on grids where the recipe loses starts. minatar: the
-DQN of Young & Tian (2019), with all six actions."""
+"""Arguments that belong together. big and huge: Fruit on grids where the recipe loses starts.
+minatar: the DQN of Young & Tian (2019), with all six actions."""
 
 
 def _parser():
