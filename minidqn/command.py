@@ -333,7 +333,8 @@ def _finish(state, folder, lock, draw):
         save_charts(folder, model, game, settings, records, played)
     last = records[-1]
     if last.updates == 0:
-        needs = f"{settings.batch_size} experiences and {settings.learning_starts} steps"
+        first = -(-max(settings.learning_starts, 1) // settings.train_freq) * settings.train_freq
+        needs = f"{settings.batch_size} experiences and {first} steps"
         cli.tell(f"no learning step was made in {last.steps} steps: the first needs {needs}")
     if last.wins is not None:
         return f"{last.wins} of {last.starts} starts won, mean |Q - Q*| {last.q_error:.3f}"

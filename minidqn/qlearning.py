@@ -123,7 +123,7 @@ def td_targets(q_values, actions, rewards, next_values, dones, gamma=0.8):
 
     References
     ----------
-    Mnih et al. (2013), equation 2, with the network's current weights.
+    Mnih et al. (2013), equation 2.
 
     Examples
     --------

@@ -177,7 +177,7 @@ def _n_steps(n, gamma):
         steps.append((state, action, reward))
         complete = []
         while steps and (len(steps) == n or terminated):
-            R = sum(gamma**k * reward for k, (_, _, reward) in enumerate(steps))
+            R = sum(gamma**i * reward for i, (_, _, reward) in enumerate(steps))
             state, action, _ = steps.popleft()
             complete.append((state, action, R, next_state, terminated))
         if truncated:

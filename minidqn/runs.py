@@ -78,11 +78,11 @@ class Settings:
     batch_size: int = _setting(128, "experiences in a learning step")
     epsilon: float = _setting(0.8, "share of random actions, 0 to 1")
     exploration_final_eps: float = _setting(
-        None, "what epsilon falls to, along a line, from learning_starts on"
+        None, "epsilon at the end of a line that it falls along, from learning_starts on"
     )
-    exploration_steps: int = _setting(0, "environment steps that this takes")
+    exploration_steps: int = _setting(0, "environment steps in which epsilon falls")
     gamma: float = _setting(0.8, "discount factor of a step, 0 to below 1")
-    n_step: int = _setting(1, "rewards that are added up before a value is looked at")
+    n_step: int = _setting(1, "rewards that are added up before the value of a state is used")
     target_update_interval: int = _setting(
         0, "environment steps between two updates of the target network; 0: there is none"
     )
@@ -93,7 +93,7 @@ class Settings:
     )
     learning_rate: float = _setting(0.001, "the optimizer's step length, above 0")
     final_learning_rate: float = _setting(
-        None, "what it falls to, along a line, by the end of the run"
+        None, "learning rate at the end of the run, to which it falls along a line"
     )
     learning_starts: int = _setting(0, "environment steps before the first learning step")
     train_freq: int = _setting(1, "environment steps for each learning step")

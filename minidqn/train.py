@@ -25,8 +25,8 @@ class DivergenceError(ArithmeticError):
 def training(model, settings, streams, game=None, memory=None, last=None, target=None):
     """The loop, as a generator that yields one record an epoch.
 
-    Each epoch is one episode; after each step one experience goes into the
-    memory, and as soon as that can fill a batch, one learning step follows, unless the
+    Each epoch is one episode; after each step the experiences that are complete by then go into
+    the memory, and as soon as that can fill a batch, one learning step follows, unless the
     settings want fewer. The caller may stop after any record, and `model` is what the
     records say.
 
@@ -70,6 +70,7 @@ def training(model, settings, streams, game=None, memory=None, last=None, target
     replay = experience_replay(settings.batch_size, settings.capacity, streams.replay, memory)
     returns = n_step_returns(settings.n_step, settings.gamma)
     next(replay), next(returns)  # both now wait for the first step
+    discount = settings.gamma**settings.n_step
     target = settings.target_network(model) if target is None else target
     falls = settings.final_learning_rate is not None
     if falls and not hasattr(getattr(model, "optimizer", None), "learning_rate"):
@@ -94,7 +95,6 @@ def training(model, settings, streams, game=None, memory=None, last=None, target
             episode_return += reward
             batch = next(replay) if settings.learns_at(steps) else None
             if batch is not None:
-                discount = settings.gamma**settings.n_step
                 update_loss = learn(model, batch, discount, game.actions, target, settings.double)
                 updates += 1
                 _require_finite(model, update_loss, epoch, updates)

@@ -5,7 +5,7 @@ import copy
 import numpy as np
 import pytest
 
-from minidqn.nn import Conv2D, Dense, Flatten, RMSprop, losses, optimizers
+from minidqn.nn import Conv2D, Dense, Flatten, losses, optimizers
 from minidqn.recipe import q_network
 from tests.test_layers import frames, network
 
@@ -34,28 +34,42 @@ LAYERS = [Conv2D(5, (3, 2), input_shape=(2, 9, 11)), Conv2D(18, (1, 4), "relu"),
 LAYERS += [Dense(20, "relu"), Dense(7), Dense(3)]
 
 
+def huber(outputs, goal):
+    """Summed over the actions, as ours is."""
+    return torch.nn.functional.smooth_l1_loss(outputs, goal, reduction="sum") / len(goal)
+
+
 @pytest.mark.parametrize("kind", ["sparse", "any numbers"])
 @pytest.mark.parametrize("layers", [(), LAYERS], ids=["recipe", "two channels"])
-def test_five_updates(layers, kind, rng):
+@pytest.mark.parametrize(
+    ("rule", "loss", "options", "loss_of"),
+    [
+        ("rmsprop", "mse", {"alpha": 0.9, "eps": 1e-8}, torch.nn.functional.mse_loss),
+        ("rmsprop rho=0.95 epsilon=0.01 centered=true", "huber",
+         {"alpha": 0.95, "eps": 0.01, "centered": True}, huber),
+    ],
+    ids=["recipe's rule", "MinAtar's rule"],
+)  # fmt: skip
+def test_five_updates(layers, kind, rule, loss, options, loss_of, rng):
     """Outputs, losses and gradients of the first, and the weights after all."""
     model = network(*copy.deepcopy(layers)) if layers else q_network(10, rng)
-    model.compile(RMSprop(), engine="compiled")
+    model.compile(optimizers.get(rule), loss, engine="compiled")
     model.set_weights([w + 0.05 * rng.standard_normal(w.shape) for w in model.get_weights()])
     states = frames(kind, (32, *model.input_shape), rng)
     targets = rng.standard_normal((32, 3)).astype(np.float32)
     weights = [as_torch(weight).astype(np.float64) for weight in model.get_weights()]
     parameters = [torch.tensor(weight, requires_grad=True) for weight in weights]
     goal = torch.tensor(targets, dtype=torch.float64)
-    optimizer = torch.optim.RMSprop(parameters, lr=1e-3, alpha=0.9, eps=1e-8)
+    optimizer = torch.optim.RMSprop(parameters, lr=1e-3, **options)
     names = list(model.named_weights())
     for n in range(5):
         optimizer.zero_grad()
         outputs = forward(model, parameters, states)
-        loss = torch.nn.functional.mse_loss(outputs, goal)
-        loss.backward()
+        exact_loss = loss_of(outputs, goal)
+        exact_loss.backward()
         expected = outputs.detach().numpy()
         np.testing.assert_allclose(model.predict(states), expected, atol=1e-5 if n == 0 else 1e-4)
-        assert np.isclose(model.train_on_batch(states, targets), loss.item(), rtol=1e-4)
+        assert np.isclose(model.train_on_batch(states, targets), exact_loss.item(), rtol=1e-4)
         for name, parameter in zip(names, parameters if n == 0 else (), strict=n == 0):
             gradient, exact = as_torch(model.named_gradients()[name]), parameter.grad.numpy()
             assert np.abs(gradient - exact).max() < 1e-4 * np.abs(exact).max(), name

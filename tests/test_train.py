@@ -705,13 +705,27 @@ def test_a_run_of_steps_stays_one(tmp_path, capsys):
         assert re.search(words, refusal(capsys, command.main, "--resume", tmp_path, *flags))
 
 
-@pytest.mark.parametrize(("interval", "renewed"), [(1, True), (10**6, False)])
-def test_the_target_network_is_renewed(interval, renewed):
-    settings = Settings(grid_size=6, epochs=12, batch_size=8, target_update_interval=interval)
+def test_the_target_network_is_renewed_every_five_steps():
+    settings = Settings(
+        grid_size=6, epochs=12, batch_size=8, target_update_interval=5, train_freq=2
+    )
     model = settings.q_network(Fruit(6), np.random.default_rng(0))
     target = settings.target_network(model)
-    first = target.parameters.copy()
-    assert list(train.training(model, settings, settings.streams(), target=target))[-1].updates
-    expected, other = (model.parameters, first) if renewed else (first, model.parameters)
-    assert (target.parameters == expected).all()
-    assert (target.parameters != other).any()
+    renew, same, first = target.set_weights, [], target.parameters.copy()
+
+    def noted(weights):
+        renew(weights)
+        same.append((target.parameters == model.parameters).all())
+
+    target.set_weights = noted
+    last = list(train.training(model, settings, settings.streams(), target=target))[-1]
+    assert same == [True] * (last.steps // 5)
+    assert (target.parameters != first).any()
+    assert (target.parameters != model.parameters).any()
+
+
+def test_what_follows_three_rewards_is_discounted_three_times(monkeypatch):
+    told = []
+    monkeypatch.setattr(train, "learn", lambda _, batch, gamma, *others: told.append(gamma) or 0.0)
+    train.train(grid_size=6, epochs=3, batch_size=4, gamma=0.5, n_step=3)
+    assert set(told) == {0.125}

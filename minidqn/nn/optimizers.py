@@ -160,6 +160,9 @@ class RMSprop(Optimizer):
     Keras of 2016 and in PyTorch; Keras 3 and Optax put it inside, which is
     another rule wherever v is small.
 
+    Centered, with ``m = rho * m + (1 - rho) * g``, the root is that of ``v - m**2``. With momentum,
+    ``u = momentum * u + step`` is subtracted, where ``step`` is what was.
+
     Parameters
     ----------
     learning_rate : float
@@ -171,7 +174,7 @@ class RMSprop(Optimizer):
     momentum : float
         Share of the last step that the next one repeats, in [0, 1).
     centered : bool
-        Whether v less the square of the mean gradient stands under the root: the variance.
+        Whether the variance stands under the root.
 
     Raises
     ------
