@@ -1,6 +1,7 @@
 """How the commands speak: errors in one line, progress in one line, Ctrl-C in one line."""
 
 import argparse
+import collections
 import contextlib
 import errno
 import io
@@ -10,6 +11,8 @@ import shutil
 import sys
 import time
 from pathlib import Path
+
+import numpy as np
 
 from minidqn import games, runs
 from minidqn.checks import one_line
@@ -161,7 +164,7 @@ def resume_command(folder, given=()):
     """
     words = ["python", "-m", "minidqn.train", "--resume", str(folder)]
     for name in ("game", "checkpoint_every", "engine"):
-        if name in given:
+        if name in given and given[name] not in games.OWN:
             words += [f"--{name.replace('_', '-')}", str(given[name])]
     return shlex.join(words + ["--no-images"] * ("no_images" in given))
 
@@ -325,6 +328,7 @@ class Progress:
         self.settings, self.evaluated = settings, evaluated
         self.stream = sys.stdout if stream is None else stream
         self.moving = self.stream.isatty() and os.environ.get("TERM") != "dumb"
+        self.returns = collections.deque(maxlen=100)  # of games, until one is evaluated
         self.first = None  # the first record with updates: epochs before it cost next to nothing
         self.shown, self.width = -1.0, 0  # seconds and length of the moving line
 
@@ -336,6 +340,7 @@ class Progress:
         record : Record
             The epoch's, from ``training``.
         """
+        self.returns.append(record.episode_return)
         if record.mean_return is not None:
             self.evaluated = record
         if self.first is None or not self.first.updates:
@@ -348,9 +353,12 @@ class Progress:
             self.shown, self.width = record.seconds, len(line)
         elif not self.moving and record.epoch % self.EVERY_EPOCHS == 0:
             name, score = self._score()
-            if self.evaluated is not None and self.evaluated.epoch != record.epoch:
+            if self.evaluated is None:
+                score += f" (in training, last {len(self.returns)} games)"
+            elif self.evaluated.epoch != record.epoch:
                 score += f" (epoch {self.evaluated.epoch})"
-            text = f"Epoch {record.epoch}, loss: {record.loss:.6f}, {name}: {score}\n"
+            step = f"step {record.steps} of {self.settings.goal}, " * (self.settings.steps > 0)
+            text = f"Epoch {record.epoch}, {step}loss: {record.loss:.6f}, {name}: {score}\n"
         else:
             return
         try:
@@ -362,9 +370,10 @@ class Progress:
             self.stream = io.StringIO()
 
     def _score(self):
-        """The last measure, such as ("wins", "69/80") or ("return", "3.21")."""
+        """The last measure, such as ("wins", "69/80") or ("return", "3.21"); before the first, the
+        mean return of the last games of the training."""
         if self.evaluated is None:
-            return "return", "-"
+            return "return", f"{np.mean(self.returns):.2f}"
         if self.evaluated.wins is None:
             return "return", f"{self.evaluated.mean_return:.2f}"
         return "wins", f"{self.evaluated.wins}/{self.evaluated.starts}"

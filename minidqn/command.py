@@ -106,7 +106,8 @@ def _new(parser, given, stack):
     """A new run: its state before the first epoch, its folder, its lock, and what empties it."""
     if {"epochs", "steps"} <= given.keys():
         parser.error("--epochs and --steps both say when the run ends; expected one of them")
-    with cli.refusing(parser, _as_flags):
+    preset = f" (--preset {given['preset']} sets the others)" if "preset" in given else ""
+    with cli.refusing(parser, lambda error: _as_flags(error) + preset):
         settings = dataclasses.replace(Settings(), **_asked(given))
         if "grid_size" in given and settings.game not in games.OWN:
             raise ValueError(f"grid_size is for {' and '.join(games.OWN)}")
@@ -251,7 +252,8 @@ def main(argv=None):
                 prepare(folder)
             if not _train(state, folder, lock, signals, every):
                 hint = cli.resume_command(folder, given)
-                cli.tell(f"stopped after epoch {len(state.records)}; to go on: {hint}")
+                unit, done = state.settings.unit[:-1], state.settings.done(_last(state))
+                cli.tell(f"stopped after {unit} {done}; to go on: {hint}")
                 return 128 + signals[0]
             result = _finish(state, folder, lock, draw)
         except BrokenPipeError:  # of the progress, and so at the end of an epoch
@@ -260,7 +262,8 @@ def main(argv=None):
         except (DivergenceError, games.GameError) as error:
             with contextlib.suppress(OSError):
                 runs.write_config(folder, state.settings, state.game, str(error))
-            parser.error(f"{error}; {folder} keeps its last checkpoint", 1)
+            smaller = "; try a smaller --learning-rate" * isinstance(error, DivergenceError)
+            parser.error(f"{error}; {folder} keeps its last checkpoint{smaller}", 1)
         except OSError as error:
             parser.error(f"writing to {folder} failed: {error}", 1)
         except MemoryError as error:
@@ -333,9 +336,10 @@ def _finish(state, folder, lock, draw):
         save_charts(folder, model, game, settings, records, played)
     last = records[-1]
     if last.updates == 0:
-        first = -(-max(settings.learning_starts, 1) // settings.train_freq) * settings.train_freq
-        needs = f"{settings.batch_size} experiences and {first} steps"
-        cli.tell(f"no learning step was made in {last.steps} steps: the first needs {needs}")
+        first, freq = max(settings.learning_starts, settings.batch_size), settings.train_freq
+        flags = "--batch-size, --learning-starts and --train-freq"
+        words = f"with these {flags} the first comes after step {-(-first // freq) * freq}"
+        cli.tell(f"no learning step was made in {last.steps} steps: {words}")
     if last.wins is not None:
         return f"{last.wins} of {last.starts} starts won, mean |Q - Q*| {last.q_error:.3f}"
     chance = random_return(game, 100, settings.streams().test)

@@ -56,9 +56,11 @@ def describe(folder):
         If such a network does not fit.
     """
     settings, *_ = runs.read_config(folder)
-    if (settings.game, len(settings.filters), settings.kernel_size) != ("fruit", 2, 3):
+    layers, side = len(settings.filters), settings.kernel_size
+    if (settings.game, layers, side) != ("fruit", 2, 3):
         wanted = "fruit and two convolutions of 3 x 3, which the page draws"
-        raise ValueError(f"RUN {folder}: it plays {settings.game}; expected {wanted}")
+        found = f"it plays {settings.game} with {layers} of {side} x {side}"
+        raise ValueError(f"RUN {folder}: {found}; expected {wanted}")
     settings, model, _ = runs.load_run(folder)
     records = runs.read_metrics(folder, settings.goal)
     epochs, last = len(records), records[-1] if records else None

@@ -388,6 +388,8 @@ def test_flags_reach_the_settings(tmp_path):
             ["--optimizer", "sgd learning_rate=1"],
             "learning_rate is none of its parameters: none",
         ),
+        (["--optimizer", "adam beta_1=.9 beta_1=.8"], "beta_1 is there twice"),
+        (["--preset", "big", "--epsilon", "0"], "-eps is 0.1; .* .--preset big sets the others"),
         (["--optimizer", f"adam epsilon={'1' * 400}"], "--optimizer is .*; epsilon is inf"),
         (["--n-step", "0"], "--n-step is 0; expected at least 1"),
         (["--train-freq", "0"], "--train-freq is 0; expected at least 1"),
@@ -524,6 +526,17 @@ def test_progress_on_a_pipe():
     ]
 
 
+def test_progress_of_a_run_of_steps_before_it_is_evaluated():
+    stream = Stream(False)
+    progress = cli.Progress(Settings(steps=5000), stream)
+    for epoch in range(1, 201):
+        progress.show(record(epoch)._replace(episode_return=float(epoch > 150)))
+    assert stream.text.splitlines() == [
+        "Epoch 100, step 800 of 5000, loss: 0.016710, return: 0.00 (in training, last 100 games)",
+        "Epoch 200, step 1600 of 5000, loss: 0.016710, return: 0.50 (in training, last 100 games)",
+    ]
+
+
 @pytest.mark.parametrize("columns", [40, 80])
 def test_progress_on_a_terminal(columns, monkeypatch):
     monkeypatch.setenv("COLUMNS", str(columns))
@@ -537,7 +550,7 @@ def test_progress_on_a_terminal(columns, monkeypatch):
     assert max(len(line.rstrip("\n")) for line in lines) <= columns - 1
     for line, after in itertools.pairwise(lines):  # nothing of a longer line is left
         assert len(line.rstrip()) <= len(after.rstrip("\n"))
-    assert lines[0].startswith("epoch 1/250  loss 0.016710  return -")
+    assert lines[0].startswith("epoch 1/250  loss 0.016710  return 1.00")
     assert lines[-1].startswith("epoch 250/250  loss 0.016710  wins")
     assert lines[-1].endswith("\n")
     if columns == 80:  # the whole line fits a common terminal

@@ -7,7 +7,6 @@ first. Between the weights lie zeros that fill up rows; their gradients are 0.
 """
 
 import inspect
-import json
 
 import numpy as np
 
@@ -307,7 +306,7 @@ def get(optimizer, learning_rate=None):
     Parameters
     ----------
     optimizer : str or object
-        "sgd", "rmsprop" or "adam", and parameters with their values in JSON, such as
+        "sgd", "rmsprop" or "adam", and parameters that are numbers, true or false, such as
         "rmsprop rho=0.95 centered=true"; or an object with the methods ``build`` and
         ``update`` of `Optimizer`.
     learning_rate : float, optional
@@ -338,10 +337,11 @@ def get(optimizer, learning_rate=None):
             key, _, value = word.partition("=")
             if key not in known:
                 raise ValueError(f"{key} is none of its parameters: {', '.join(known) or 'none'}")
-            known.remove(key)
+            if key in given:
+                raise ValueError(f"{key} is there twice")
             try:
-                given[key] = json.loads(value, parse_int=float)
-            except (ValueError, RecursionError):
+                given[key] = value == "true" if value in ("true", "false") else float(value)
+            except ValueError:
                 raise ValueError(f"{word}: expected a number, true or false") from None
         return rule(**given)
     except (TypeError, ValueError) as error:
