@@ -1,6 +1,6 @@
 """What each step after 2013 does here: one at a time, and all together, over many seeds.
 
-    python -m benchmarks.rungs            # an hour; --quick for two seeds
+    python -m benchmarks.rungs            # half an hour; --quick for two seeds
 
 Fruit on a grid of 20, where the default settings still lose some starts, and Snake on one of
 6, both with the settings of `GAMES`. Each rung of `RUNGS` is added to them alone, with what it

@@ -153,6 +153,7 @@ TABLES = {
     "sb3 minatar",
     "docs/7-fast.md": "ladder",
     "docs/8-experiments.md": "experiments",
+    "docs/9-after-2013.md": "rungs",
     "docs/from-here-on.md": "grids",
 }
 
