@@ -160,7 +160,7 @@ class RMSprop(Optimizer):
     another rule wherever v is small.
 
     Centered, with ``m = rho * m + (1 - rho) * g``, the root is that of ``v - m**2``. With momentum,
-    ``u = momentum * u + step`` is subtracted, where ``step`` is what was.
+    ``u = momentum * u + step`` is subtracted in the place of this step.
 
     Parameters
     ----------
