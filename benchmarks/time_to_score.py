@@ -1,7 +1,7 @@
 """MinAtar Breakout on one core: frames a second, and seconds to a return of 5.
 
     python -m pip install ".[gym,benchmarks]"
-    python -m benchmarks.time_to_score    # hours; --quick for frames a second alone
+    python -m benchmarks.time_to_score    # an hour; --quick for frames a second alone
 
 This package and the same agent in PyTorch, eager and under torch.compile, play the same game
 with the settings of ``benchmarks.minatar``. Each has a process on one core; they take turns,
@@ -13,7 +13,8 @@ come from the distributions of this package.
 
 Seconds are all that a run takes, imports and compiling included. Frames a second are those
 after the first turn, up to the last that all three have had: a player whose epsilon has fallen
-asks the network more often, so only the same frames compare. Writes
+asks the network more often, so only the same frames compare. (With --quick nearly all actions
+are still random.) Writes
 results/time_to_score.csv and time_to_score.md.
 
 rejax (https://github.com/keraJLi/rejax) reports 20 minutes for a million frames of this game
