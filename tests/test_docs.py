@@ -150,7 +150,7 @@ def test_links_lead_somewhere(page):
 
 TABLES = {
     "benchmarks/README.md": "step scaling replay processors run busy cache durability saves parity "
-    "sb3 minatar",
+    "sb3 minatar time_to_score",
     "docs/7-fast.md": "ladder",
     "docs/8-experiments.md": "experiments",
     "docs/9-after-2013.md": "rungs",
