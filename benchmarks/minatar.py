@@ -105,8 +105,10 @@ def report(arguments):
 
 
 def summary(rows):
-    """The table: the last point of each run."""
-    last = {(row["game"], row["seed"]): row for row in rows}
+    """The table: the last point of each run, and the mean of those of its last million frames."""
+    last, returns = {(row["game"], row["seed"]): row for row in rows}, {}
+    for row in rows:
+        returns.setdefault((row["game"], row["seed"]), []).append(float(row["of 1,000"]))
     return [
         {
             "game": row["game"],
@@ -114,10 +116,11 @@ def summary(rows):
             "frames": f"{int(row['frames']):,}",
             "return, last 100 games": f"{float(row['return']):.1f}",
             "last 1,000": f"{float(row['of 1,000']):.1f}",
+            "in the last million": f"{np.mean(returns[run][-1_000_000 // EVERY :]):.1f}",
             "published": f"about {PUBLISHED[row['game']][-1]:.0f}",
             "minutes": f"{float(row['seconds']) / 60:.0f}",
         }
-        for row in last.values()
+        for run, row in last.items()
     ]
 
 

@@ -229,6 +229,22 @@ def test_a_preset_gives_way(tmp_path):
         assert (config["steps"], config["gamma"]) == (steps, 0.97)
 
 
+def test_a_run_too_short_to_learn_says_so(tmp_path, capsys):
+    words = ["--grid-size", 5, "--epochs", 3, "--train-freq", 50, "--no-images", "--out", tmp_path]
+    assert trained(*words) == 0
+    assert re.search(r"made in 9 steps: .* comes after step 150$", capsys.readouterr().err, re.M)
+
+
+@pytest.mark.parametrize("preset", command.PRESETS)
+def test_every_preset_is_a_run(preset, tmp_path, capsys):
+    """Fruit in the place of a game of Gymnasium; what goes wrong names the preset."""
+    words = ["--preset", preset, "--game", "fruit", "--epochs", 1, "--no-images"]
+    if preset != "huge":  # whose evaluation takes half a minute
+        assert trained(*words, "--out", tmp_path) == 0
+    said = refusal(capsys, command.main, *words, "--gamma", 1)
+    assert said.rstrip().endswith(f"(--preset {preset} sets the others)")
+
+
 def test_a_preset_and_what_is_given_beside_it(tmp_path):
     words = ["--preset", "minatar", "--game", "fruit", "--gamma", 0.9, "--no-images"]
     assert trained(*words, "--epochs", 3, "--out", tmp_path) == 0
