@@ -379,7 +379,7 @@ def test_what_killed_processes_leave_is_removed(tmp_path):
 def test_numbers_that_are_not_finite_stop_the_run(flags, tmp_path, capsys):
     flags = [*RING, "--capacity", 1000, "--epochs", 40, *flags, "--out", tmp_path]
     words = refusal(capsys, command.main, *flags, status=1)
-    found = r"error: epoch \d+, update \d+: .+ is not finite \(loss .* try a smaller --learning-rate$"
+    found = r"error: epoch \d+, update \d+: .+ is not finite \(loss .* smaller --learning-rate$"
     assert re.search(found, words.rstrip())
     state, failures = runs.load_latest(tmp_path)
     assert not failures
