@@ -308,6 +308,43 @@ def announce_compilation():
         tell(f"{time.perf_counter() - began[0]:.1f} s")
 
 
+class Line:
+    """A line on a terminal that is written over; whole lines elsewhere.
+
+    Parameters
+    ----------
+    stream : file object, optional
+        Where; stdout by default.
+    """
+
+    def __init__(self, stream=None):
+        self._stream, self._width = sys.stdout if stream is None else stream, 0
+        self.moving = self._stream.isatty() and os.environ.get("TERM") != "dumb"
+
+    def move(self, text, last):
+        """Show `text` in place of what is there; the `last` text stays."""
+        text = text[: shutil.get_terminal_size().columns - 1]
+        # Blanks only over what was longer: Ctrl-C is echoed behind them.
+        self.write("\r" + text.ljust(self._width) + "\n" * last)
+        self._width = len(text)
+
+    def write(self, text):
+        """Write `text` as it is."""
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except BrokenPipeError:
+            raise
+        except OSError:  # such as a full disk; the run goes on, and `run` tells it at the end
+            self._stream = io.StringIO()
+
+
+def clock(seconds):
+    """A number of `seconds` as minutes and seconds, such as 2:05."""
+    minutes, seconds = divmod(round(seconds), 60)
+    return f"{minutes}:{seconds:02d}"
+
+
 class Progress:
     """Shows a run as it goes: one moving line on a terminal, sparse lines on a pipe.
 
@@ -325,12 +362,10 @@ class Progress:
     REFRESH_SECONDS = 0.1
 
     def __init__(self, settings, stream=None, evaluated=None):
-        self.settings, self.evaluated = settings, evaluated
-        self.stream = sys.stdout if stream is None else stream
-        self.moving = self.stream.isatty() and os.environ.get("TERM") != "dumb"
+        self.settings, self.evaluated, self.line = settings, evaluated, Line(stream)
         self.returns = collections.deque(maxlen=100)  # of games, until one is evaluated
         self.first = None  # the first record with updates: epochs before it cost next to nothing
-        self.shown, self.width = -1.0, 0  # seconds and length of the moving line
+        self.shown = -1.0  # seconds of the moving line
 
     def show(self, record):
         """Take note of a `Record` and show it, if it is time to.
@@ -346,28 +381,18 @@ class Progress:
         if self.first is None or not self.first.updates:
             self.first = record
         last = self.settings.ended(record)
-        if self.moving and (last or record.seconds - self.shown >= self.REFRESH_SECONDS):
-            line = self._line(record)[: shutil.get_terminal_size().columns - 1]
-            # Blanks only over what was longer: Ctrl-C is echoed behind them.
-            text = "\r" + line.ljust(self.width) + "\n" * last
-            self.shown, self.width = record.seconds, len(line)
-        elif not self.moving and record.epoch % self.EVERY_EPOCHS == 0:
+        if self.line.moving and (last or record.seconds - self.shown >= self.REFRESH_SECONDS):
+            self.line.move(self._line(record), last)
+            self.shown = record.seconds
+        elif not self.line.moving and record.epoch % self.EVERY_EPOCHS == 0:
             name, score = self._score()
             if self.evaluated is None:
                 score += f" (in training, last {len(self.returns)} games)"
             elif self.evaluated.epoch != record.epoch:
                 score += f" (epoch {self.evaluated.epoch})"
             step = f"step {record.steps} of {self.settings.goal}, " * (self.settings.steps > 0)
-            text = f"Epoch {record.epoch}, {step}loss: {record.loss:.6f}, {name}: {score}\n"
-        else:
-            return
-        try:
-            self.stream.write(text)
-            self.stream.flush()
-        except BrokenPipeError:
-            raise
-        except OSError:  # such as a full disk; the run goes on, and `run` tells it at the end
-            self.stream = io.StringIO()
+            words = f"Epoch {record.epoch}, {step}loss: {record.loss:.6f}, {name}: {score}\n"
+            self.line.write(words)
 
     def _score(self):
         """The last measure, such as ("wins", "69/80") or ("return", "3.21"); before the first, the
@@ -385,8 +410,7 @@ class Progress:
         seconds = record.seconds - self.first.seconds
         per_second, left = (record.updates - self.first.updates) / max(seconds, 1e-9), "-:--"
         if since:
-            minutes, seconds = divmod(round(seconds / since * left_to_do), 60)
-            left = f"{minutes}:{seconds:02d}"
+            left = clock(seconds / since * left_to_do)
         score = " ".join(self._score())
         so_far = f"{self.settings.unit[:-1]} {done}/{goal}  loss {record.loss:.6f}  {score}"
         return f"{so_far}  {per_second:,.0f} updates/s  {left} left"

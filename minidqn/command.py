@@ -20,8 +20,8 @@ from minidqn.nn.cache import seal
 from minidqn.nn.models import ENGINES
 from minidqn.qlearning import learn
 from minidqn.recipe import q_network
-from minidqn.replay import Memory, experience_replay
-from minidqn.runs import Settings, State
+from minidqn.replay import experience_replay
+from minidqn.runs import Settings
 from minidqn.train import DivergenceError, measured, play_test_games, training
 
 CHECKPOINT_EVERY = 50
@@ -64,15 +64,14 @@ def _parser():
         parser.add_argument(flag, help=words, **how)
 
     for name, field in SETTINGS.items():
-        letters = {float: "X", str: "GAME" if name == "game" else "NAME"}
-        how = {"type": field.type, "metavar": letters.get(field.type, "N")}
+        how = {"type": field.type, "metavar": letters(name)}
         default = field.default
         if field.type is bool:
             how, default = {"action": argparse.BooleanOptionalAction}, None
         if field.type is tuple:
             how |= {"type": int, "nargs": "*"}
             default = " ".join(map(str, default))
-        add(_flag(name), field.metadata["help"], default, **how)
+        add(flag(name), field.metadata["help"], default, **how)
     add("--preset", "settings that belong together; flags beside it change some of them",
         choices=PRESETS)  # fmt: skip
     add("--checkpoint-every", "epochs between checkpoints", CHECKPOINT_EVERY, type=int, metavar="N")
@@ -86,35 +85,61 @@ def _parser():
     return parser
 
 
-def _flag(name):
-    """The flag of a setting."""
+def flag(name):
+    """The flag of the setting of this `name`."""
     return f"--{name.replace('_', '-')}"
 
 
-def _as_flags(error):
-    """An error about settings, in the words of the command line."""
+def letters(name):
+    """How help calls a value of the setting of this `name`."""
+    return {float: "X", str: "GAME" if name == "game" else "NAME"}.get(SETTINGS[name].type, "N")
+
+
+def preset(given):
+    """Arguments, with those of their preset beneath.
+
+    Parameters
+    ----------
+    given : dict of str to object
+        Those that are given, by name.
+
+    Returns
+    -------
+    dict of str to object
+        Of `given` and the preset's those that `given` does not contradict.
+    """
+    beneath = dict(PRESETS.get(given.get("preset"), {}))
+    for name, other in (("epochs", "steps"), ("steps", "epochs")):
+        if name in given:
+            beneath.pop(other, None)
+    if given.get("game", "fruit") not in games.OWN:
+        beneath.pop("grid_size", None)
+    return beneath | given
+
+
+def as_flags(error):
+    """An `error` about settings, in the words of the command line."""
     name, between, rest = str(error).partition(" is ")
     if name not in SETTINGS:
         return str(error)
     if name != "optimizer":  # its parameters have names of their own
         several = "|".join(other for other in SETTINGS if "_" in other)
-        rest = re.sub(rf"\b({several})\b", lambda found: _flag(found[0]), rest)
-    return f"{_flag(name)}{between}{rest}"
+        rest = re.sub(rf"\b({several})\b", lambda found: flag(found[0]), rest)
+    return f"{flag(name)}{between}{rest}"
 
 
 def _new(parser, given, stack):
     """A new run: its state before the first epoch, its folder, its lock, and what empties it."""
     if {"epochs", "steps"} <= given.keys():
         parser.error("--epochs and --steps both say when the run ends; expected one of them")
-    preset = f" (--preset {given['preset']} sets the others)" if "preset" in given else ""
-    with cli.refusing(parser, lambda error: _as_flags(error) + preset):
+    others = f" (--preset {given['preset']} sets the others)" if "preset" in given else ""
+    with cli.refusing(parser, lambda error: as_flags(error) + others):
         settings = dataclasses.replace(Settings(), **_asked(given))
         if "grid_size" in given and settings.game not in games.OWN:
             raise ValueError(f"grid_size is for {' and '.join(games.OWN)}")
         game = games.load(settings.game, settings.grid_size)
         try:
-            streams, memory = settings.streams(), Memory(settings.capacity, game.shape)
-            model = settings.q_network(game, streams.weights, given.get("engine", "auto"))
+            state = runs.new_state(settings, game, given.get("engine", "auto"))
         except MemoryError:
             size = f"--capacity, --filters and --units for frames of {game.shape}"
             parser.error(f"{size} do not fit into memory")
@@ -124,7 +149,6 @@ def _new(parser, given, stack):
         lock = stack.enter_context(runs.Lock(folder))
         with cli.refusing(parser, lambda error: f"--out {folder} {error}"):
             runs.require_free(folder, "overwrite" in given)
-    state = State(settings, game, model, streams, memory, [], settings.target_network(model))
     return state, folder, lock, runs.clear
 
 
@@ -154,7 +178,7 @@ def _old(parser, given, stack):
     for failure in failures:
         cli.tell(f"{failure}; going back to {runs.PREVIOUS}")
     state = _with_options(parser, state, given, folder)
-    settings, last = state.settings, _last(state)
+    settings, last = state.settings, state.last
     goal, unit = settings.goal, settings.unit
     ended = f"all {goal} {unit} are done; --{unit} N goes on to {unit[:-1]} N"
     going_on = f"going on after {unit[:-1]} {settings.done(last)} of {goal}"
@@ -162,15 +186,10 @@ def _old(parser, given, stack):
     return state, folder, lock, runs.discard_newest if failures else None
 
 
-def _last(state):
-    """The last record, or None before the first epoch."""
-    return state.records[-1] if state.records else None
-
-
 def _with_options(parser, state, given, folder):
     """A state whose run is as long as was asked for; no other setting changes."""
-    had, unit, last = state.settings, state.settings.unit, _last(state)
-    with cli.refusing(parser, _as_flags):
+    had, unit, last = state.settings, state.settings.unit, state.last
+    with cli.refusing(parser, as_flags):
         settings = dataclasses.replace(had, **_asked(given))
     for name in SETTINGS:
         value, kept = getattr(settings, name), getattr(had, name)
@@ -179,7 +198,7 @@ def _with_options(parser, state, given, folder):
         if value != kept and name in ("epochs", "steps") and name != unit:
             parser.error(f"--{name} is {value}; the run in {folder} is counted in {unit}")
         if value != kept and not longer and not moved:
-            parser.error(f"{_flag(name)} is {value}; the run in {folder} has {kept}, and keeps it")
+            parser.error(f"{flag(name)} is {value}; the run in {folder} has {kept}, and keeps it")
     if settings.goal != had.goal and settings.goal < (done := had.done(last)):
         parser.error(f"--{unit} is {settings.goal}; the run in {folder} has done {done} already")
     if last and not settings.ended(last) and last.epoch % had.eval_every:
@@ -189,10 +208,18 @@ def _with_options(parser, state, given, folder):
     return state._replace(settings=settings)
 
 
-def _signals(stack):
-    """Signals that have told this process to stop, a list that grows.
+def signals_to_stop(stack):
+    """Signals that have told this process to stop; the second one ends it at once.
 
-    After Ctrl-C or SIGTERM the epoch ends first; the second one ends it all.
+    Parameters
+    ----------
+    stack : contextlib.ExitStack
+        At whose end signals mean again what they did.
+
+    Returns
+    -------
+    list of int
+        It grows with Ctrl-C or SIGTERM.
     """
     came, before = [], {}
 
@@ -231,19 +258,12 @@ def main(argv=None):
     """
     began = time.perf_counter()
     parser = _parser()
-    given = vars(parser.parse_args(argv))
-    preset = dict(PRESETS.get(given.get("preset"), {}))
-    for name, other in (("epochs", "steps"), ("steps", "epochs")):
-        if name in given:
-            preset.pop(other, None)
-    if given.get("game", "fruit") not in games.OWN:
-        preset.pop("grid_size", None)
-    given = preset | given
+    given = preset(vars(parser.parse_args(argv)))
     start, draw = _old if "resume" in given else _new, "no_images" not in given
     with cli.refusing(parser):
         every = whole("--checkpoint-every", given.get("checkpoint_every", CHECKPOINT_EVERY))
     with contextlib.ExitStack() as stack:
-        signals = _signals(stack)
+        signals = signals_to_stop(stack)
         state, folder, lock, prepare = start(parser, given, stack)
         with cli.announce_compilation():
             warm_up(state.model.engine, state.settings.optimizer)
@@ -252,7 +272,7 @@ def main(argv=None):
                 prepare(folder)
             if not _train(state, folder, lock, signals, every):
                 hint = cli.resume_command(folder, given)
-                unit, done = state.settings.unit[:-1], state.settings.done(_last(state))
+                unit, done = state.settings.unit[:-1], state.settings.done(state.last)
                 cli.tell(f"stopped after {unit} {done}; to go on: {hint}")
                 return 128 + signals[0]
             result = _finish(state, folder, lock, draw)
@@ -291,30 +311,60 @@ def warm_up(engine, optimizer="rmsprop"):
 
 def _train(state, folder, lock, signals, every):
     """Run the loop; whether it came to its end, and was not told to stop before."""
-    settings, game, model, streams, memory, records, target = state
+    settings, game, model, records = state.settings, state.game, state.model, state.records
     runs.write_config(folder, settings, game)
-    if settings.ended(_last(state)) and records[-1].mean_return is None:
+    if settings.ended(state.last) and records[-1].mean_return is None:
         records[-1] = measured(records[-1], model, game, settings)
     evaluated = [record for record in records if record.mean_return is not None]
     progress = cli.Progress(settings, evaluated=evaluated[-1] if evaluated else None)
+    moments.discard_after(folder, len(records))
+    if not records:
+        moments.save(folder, 0, model)
+    _save(state, folder, lock)  # even the first epochs are not lost, nor how many there will be
+
+    def is_due(record):
+        return record.epoch % every == 0 or settings.ended(record) or bool(signals)
+
+    for record in kept(state, folder, lock, is_due, keep_moments=True):
+        progress.show(record)
+        if signals:
+            return False
+    return True
+
+
+def kept(state, folder, lock, is_due, keep_moments=False):
+    """``train.training`` of a run on disk: its metrics, and a checkpoint whenever one is due.
+
+    Parameters
+    ----------
+    state : State
+        Where the run stands; it goes on with it.
+    folder : Path
+        The run's folder.
+    lock : Lock
+        Of the folder.
+    is_due : callable
+        Whether to write a checkpoint after a `Record`.
+    keep_moments : bool
+        Whether to keep `moments`, too.
+
+    Yields
+    ------
+    Record
+        After each epoch, when all that belongs to it is written.
+    """
+    settings, game, model, streams, memory, records, target = state
     with runs.MetricsWriter(folder, records) as metrics:
-        moments.discard_after(folder, len(records))
-        if not records:
-            moments.save(folder, 0, model)
-        _save(state, folder, lock)  # even the first epochs are not lost, nor how many there will be
-        for record in training(model, settings, streams, game, memory, _last(state), target):
+        for record in training(model, settings, streams, game, memory, state.last, target):
             records.append(record)
             metrics.write(record)
             # Before the first update nothing has changed since the moment of epoch 0.
-            if record.updates and moments.is_moment(record.epoch):
+            if keep_moments and record.updates and moments.is_moment(record.epoch):
                 lock.require()
                 moments.save(folder, record.epoch, model)
-            if record.epoch % every == 0 or settings.ended(record) or signals:
+            if is_due(record):
                 _save(state, folder, lock)
-            progress.show(record)
-            if signals:
-                return False
-    return True
+            yield record
 
 
 def _save(state, folder, lock):

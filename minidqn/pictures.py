@@ -33,6 +33,8 @@ MOST = 1e100
 
 # Okabe and Ito's palette: told apart by the colour-blind and in greyscale.
 BLUE, VERMILION, WON, LOST, COLOURS = "#0072b2", "#d55e00", "#cfe6f5", "#12395b", "cividis"
+SCORES = ("score", "low", "high"), ("improvement", "improvement_low", "improvement_high")
+SETTINGS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 BAR = {"location": "bottom", "shrink": 0.85, "aspect": 25}  # of colours, below its images
 BACKGROUND, LINE = (18, 28, 46), (38, 52, 76)
 CHANNELS = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (213, 94, 0),
@@ -353,6 +355,59 @@ def save_feature_maps(path, frame, maps):
             axes.set_title(f"{name}: {count} map{'s' * (count > 1)} of {height} × {width}")
             axes.set(xlabel="column, in each map", ylabel="row, in each map")
             figure.colorbar(image, ax=axes, label=f"output of {name}", **BAR)
+
+
+def save_comparison(path, tables, baseline, metric, unit):
+    """Save what several settings' runs prove: their scores, and how those came about.
+
+    Parameters
+    ----------
+    path : path-like
+        The PNG file to make or to replace.
+    tables : dict of str to list of dict
+        From ``compare.tables``.
+    baseline : str
+        As there.
+    metric : str
+        What a score is.
+    unit : str
+        What the curves are drawn over, such as "epochs".
+    """
+    scores = tables["scores"]
+    heights = 80 + 26 * max(len(scores), 4), 360
+    with _figure(1200, 60 + sum(heights), path) as figure:
+        from matplotlib import colormaps
+
+        many = colormaps[COLOURS](np.linspace(0, 0.95, len(scores)))
+        colours = SETTINGS if len(scores) <= len(SETTINGS) else many
+        look = dict(zip((row["setting"] for row in scores), colours, strict=False))
+        axes = figure.subplots(2, 2, height_ratios=heights)
+        for place, (row, colour) in enumerate(zip(scores, look.values(), strict=True)):
+            for panel, (at, *ends) in zip(axes[0], SCORES, strict=True):
+                if at in row:
+                    bar = {"color": colour, "linewidth": 7, "alpha": 0.4, "solid_capstyle": "butt"}
+                    panel.plot([row[end] for end in ends], [place, place], **bar)
+                    panel.plot(row[at], place, "o", color=colour)
+        for panel in axes[0]:
+            panel.set(ylim=(len(scores) - 0.5, -0.5), yticks=range(len(scores)))
+        axes[0, 0].set(title=metric, xlabel="interquartile mean, 95% interval", yticklabels=look)
+        better = f"probability of a better score than {baseline}"
+        axes[0, 1].set(xlim=(-0.03, 1.03), title=better, xlabel="0.5: neither is", yticklabels=[])
+        axes[0, 1].axvline(0.5, color="0.6", linewidth=1, linestyle="--")
+        names = ("curves", "x", "score", None), ("profiles", "threshold", "share", "post")
+        words = (f"{metric}, as they learn", unit), ("share of runs with a greater score", metric)
+        for panel, (name, x, y, step), (title, below) in zip(axes[1], names, words, strict=True):
+            for label, colour in look.items():
+                rows = [row for row in tables[name] if row["setting"] == label]
+                when, middle, low, high = ([row[n] for row in rows] for n in (x, y, "low", "high"))
+                panel.plot(when, middle, color=colour, drawstyle=f"steps-{step}" if step else None)
+                band = {"color": colour, "alpha": 0.18, "linewidth": 0}
+                panel.fill_between(when, low, high, step=step, **band)
+            panel.set(title=title, xlabel=below)
+        for panel in axes.flat:
+            panel.title.set_fontsize(11)
+            panel.grid(alpha=0.25)
+            panel.spines[["top", "right"]].set_visible(False)
 
 
 def save_img(directory="images"):

@@ -43,10 +43,6 @@ FILES = (CONFIG, METRICS, WEIGHTS, *CHARTS, GIF, PAGE, CHECKPOINT, PREVIOUS)
 FORMAT = 6
 """Version of a checkpoint's format; a file of another is refused."""
 
-MOST_JSON = 1_000_000
-"""Bytes of a config.json, at most."""
-
-
 Streams = collections.namedtuple("Streams", "game exploration replay weights test")
 """The random generators of a run, one for each kind of chance: the games, the random actions, the
 batches, the first weights, and the games that are played to see how good the network is."""
@@ -402,13 +398,8 @@ def read_config(folder):
     ValueError
         If it is not such a file, or holds settings that no run can have.
     """
-    path = folder / CONFIG
-    with storage.open_regular(path) as file:
-        text = file.read(MOST_JSON + 1)
-    with storage.untrusted(path):
-        if len(text) > MOST_JSON:
-            raise ValueError(f"longer than {MOST_JSON:,} bytes")
-        config = json.loads(text)
+    config = storage.read_json(folder / CONFIG)
+    with storage.untrusted(folder / CONFIG):
         settings, error = _settings_from(config.get("settings", ())), config.get("error")
         return settings, config.get("game"), None if error is None else one_line(error, 500)
 
@@ -522,6 +513,32 @@ class State(NamedTuple):
     records: list
     target: object = None
 
+    @property
+    def last(self):
+        """The last record; None before the first epoch."""
+        return self.records[-1] if self.records else None
+
+
+def new_state(settings, game, engine="auto", file=None):
+    """The state of a run before its first epoch.
+
+    Parameters
+    ----------
+    settings : Settings
+        The run's.
+    game, engine, file
+        As for ``Settings.q_network``.
+
+    Returns
+    -------
+    State
+        With weights from the run's own stream.
+    """
+    streams = settings.streams()
+    model = settings.q_network(game, streams.weights, engine, file)
+    memory = Memory(settings.capacity, game.shape)
+    return State(settings, game, model, streams, memory, [], settings.target_network(model))
+
 
 def save_checkpoint(folder, state):
     """Write the state to checkpoint.npz; what was there becomes checkpoint.prev.npz.
@@ -615,14 +632,12 @@ def load_checkpoint(path, game=None, engine=None):
         settings = _settings_from(header["settings"])
         game = game_of(settings, game, header["game"] or {})
         engine = engine or {"compiled": "auto", "numpy": "numpy"}[header["engine"]]
-        model = settings.q_network(game, engine=engine, file=path)
-        streams, memory = settings.streams(), Memory(settings.capacity, game.shape)
         # A state as it begins says which arrays there are; of these three any number of rows.
+        begun = new_state(settings, game, engine, path)
+        model, streams, target = begun.model, begun.streams, begun.target
         many = {name: arrays[name] for name in ("memory/experiences", "memory/pixels", "records")}
         without_rows = {name: array[:0] for name, array in many.items()}
-        target = settings.target_network(model)
-        like = _arrays(State(settings, game, model, streams, memory, [], target))
-        storage.require_like(arrays | without_rows, like)
+        storage.require_like(arrays | without_rows, _arrays(begun))
         model.set_weights([arrays[f"weights/{name}"] for name in model.named_weights()])
         if target is not None:
             target.set_weights([arrays[f"target/{name}"] for name in target.named_weights()])
@@ -778,14 +793,14 @@ def _lock(file):
 
 
 def subfolder(folder, name):
-    """The path of a folder in a run's, which must not be a link to another place.
+    """The path of a folder in another, which must not be a link to another place.
 
     Parameters
     ----------
     folder : Path
-        The run's folder.
+        The folder of a run or a sweep.
     name : str
-        `IMAGES` or `MOMENTS`.
+        `IMAGES`, `MOMENTS`, or that of a sweep's run.
 
     Returns
     -------

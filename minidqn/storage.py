@@ -1,8 +1,10 @@
 """Files that are whole or not there, and arrays from files that nobody vouches for."""
 
 import contextlib
+import csv
 import errno
 import io
+import json
 import math
 import os
 import stat
@@ -12,6 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from minidqn.checks import one_line
+
+MOST_JSON = 1_000_000
+"""Bytes of a JSON file, at most."""
 
 
 class FileError(ValueError):
@@ -196,6 +201,55 @@ def require_like(arrays, expected):
         if found != wanted:
             raise ValueError(f"{name} is {found}; expected {wanted}")
     return {name: arrays[name] for name in expected}
+
+
+def write_csv(path, rows):
+    """Write a CSV file.
+
+    Parameters
+    ----------
+    path : path-like
+        The file to make or to replace, atomically.
+    rows : list of dict
+        Its lines; what one of them lacks stays empty.
+    """
+    text = io.StringIO()
+    names = dict.fromkeys(name for row in rows for name in row)
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    with atomic_write(path) as file:
+        file.write(text.getvalue().encode())
+
+
+def read_json(path):
+    """Read what a JSON file says, as far as JSON itself goes.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+
+    Returns
+    -------
+    dict
+        What it holds.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    FileError
+        If it is too long, or no object of JSON.
+    """
+    with open_regular(path) as file:
+        text = file.read(MOST_JSON + 1)
+    with untrusted(path):
+        if len(text) > MOST_JSON:
+            raise ValueError(f"longer than {MOST_JSON:,} bytes")
+        if not isinstance(found := json.loads(text), dict):
+            raise ValueError(f"holds {type(found).__name__}; expected an object")
+        return found
 
 
 def open_regular(path, mode="rb", flags=0):

@@ -1,0 +1,430 @@
+"""``python -m minidqn.compare SWEEP ...``: what runs with several seeds prove, and what not.
+
+A setting has scores: of each game those of its runs, which differ in their seeds alone. Every
+number that is made of them has an interval: 95% of the numbers lie in it that come of scores
+drawn again with replacement, as many of each game as there are (a stratified bootstrap, its
+percentiles).
+
+References
+----------
+Agarwal et al. (2021), *Deep Reinforcement Learning at the Edge of the Statistical Precipice*.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from minidqn import cli, command, storage, sweep
+
+RESAMPLES = 2000
+"""Drawings with replacement behind an interval."""
+
+GAMES = 100
+"""Games of a training whose mean return is its score under `training_return`."""
+
+METRICS = {
+    "wins": "share of starts won by greedy play",
+    "return": "mean return of greedy play",
+    "training_return": f"mean return of the last {GAMES} games of the training",
+    "q_error": "mean |Q - Q*|",
+}
+POINTS = 100
+"""Points of a curve or a profile, at most."""
+
+
+class Group(NamedTuple):
+    """The runs of one setting.
+
+    Attributes
+    ----------
+    scores : list of ndarray [shape=(n,)]
+        For each game the last scores of its n runs, the greater the better.
+    curves : list of ndarray [shape=(n, points)]
+        The same while they learned.
+    x : ndarray [shape=(points,)]
+        When that was: after so many epochs, or environment steps.
+    failed : int
+        How many runs have no score.
+    """
+
+    scores: list
+    curves: list
+    x: np.ndarray
+    failed: int
+
+
+def interquartile_mean(scores):
+    """The mean of the middle half: a quarter of the scores is dropped at each end.
+
+    Parameters
+    ----------
+    scores : ndarray [shape=(..., n)]
+        At least one.
+
+    Returns
+    -------
+    ndarray [shape=(...)]
+        float64.
+    """
+    dropped = scores.shape[-1] // 4
+    kept = np.sort(scores, axis=-1)[..., dropped : scores.shape[-1] - dropped]
+    return kept.mean(axis=-1, dtype=np.float64)
+
+
+def probability_of_improvement(x, y):
+    """How probable it is that a run of x scores higher than one of y; a draw counts half.
+
+    Parameters
+    ----------
+    x, y : list of ndarray [shape=(n,)]
+        For each game the scores of both settings, which may have different n.
+
+    Returns
+    -------
+    float
+        The mean over games of P(X > Y) + P(X = Y) / 2, which is Mann and Whitney's U / (n m).
+    """
+    pairs = [(a[:, np.newaxis], b) for a, b in zip(x, y, strict=True)]
+    return np.mean([((a > b) + 0.5 * (a == b)).mean() for a, b in pairs])
+
+
+def performance_profile(scores, thresholds):
+    """Which share of the scores is above each threshold.
+
+    Parameters
+    ----------
+    scores : ndarray [shape=(..., n)]
+        Of all games.
+    thresholds : ndarray [shape=(m,)]
+        In the unit of the scores.
+
+    Returns
+    -------
+    ndarray [shape=(..., m)]
+    """
+    return np.stack([(scores > threshold).mean(axis=-1) for threshold in thresholds], axis=-1)
+
+
+def draws(scores, rng, resamples=RESAMPLES):
+    """Which runs are drawn, with replacement, as many of each game as there are.
+
+    Parameters
+    ----------
+    scores : list of ndarray [shape=(n, ...)]
+        For each game.
+    rng : numpy.random.Generator
+        Draws.
+    resamples : int
+        How often.
+
+    Returns
+    -------
+    list of ndarray [shape=(resamples, n)]
+        Indices, for each game.
+    """
+    return [rng.integers(len(each), size=(resamples, len(each))) for each in scores]
+
+
+def interval(values):
+    """Between which bounds 95% of the values lie, along the first axis.
+
+    Parameters
+    ----------
+    values : ndarray [shape=(resamples, ...)]
+        The same number of each resample.
+
+    Returns
+    -------
+    low, high : ndarray [shape=(...)]
+    """
+    return np.quantile(values, (0.025, 0.975), axis=0)
+
+
+def can_differ(x, y):
+    """Whether so many runs can tell two settings apart at all.
+
+    Parameters
+    ----------
+    x, y : list of ndarray [shape=(n,)]
+        For each game the scores of both.
+
+    Returns
+    -------
+    bool
+        Whether chance alone puts all runs of one above all of the other, or below, in at most
+        one of twenty cases, as it needs 4 runs of each in a single game.
+    """
+    ways = math.prod(math.comb(len(a) + len(b), len(a)) for a, b in zip(x, y, strict=True))
+    return 2 / ways <= 0.05
+
+
+def read(folders, metric=None, across=("game",)):
+    """Read the runs of sweeps, trusting nothing that their files say.
+
+    Parameters
+    ----------
+    folders : list of Path
+        Of the sweeps.
+    metric : str, optional
+        One of `METRICS`; by default wins, or return if a run has none.
+    across : sequence of str
+        Settings whose values are games, in the words of this module: one setting's runs have
+        all of them. Returns of several games are scaled: 0 is a game's worst run, 1 its best.
+
+    Returns
+    -------
+    groups : dict of str to Group
+        By what the setting is.
+    metric : str
+        What the scores are.
+    unit : str
+        What x counts: "epochs" or "steps".
+
+    Raises
+    ------
+    OSError
+        If a file cannot be read.
+    ValueError
+        If it is damaged, or the runs cannot be compared.
+    """
+    found, names = [], [folder.resolve().name for folder in folders]
+    for folder, name in zip(folders, names, strict=True):
+        plan = sweep.read_plan(folder)
+        for _, settings, records, _ in sweep.results(folder, plan):
+            words = [str(folder) if names.count(name) > 1 else name] * (len(folders) > 1)
+            words += [f"{n} {sweep.in_words(getattr(settings, n))}"
+                      for n in plan.varying if n not in across]  # fmt: skip
+            game = tuple(getattr(settings, each) for each in across)
+            found.append((", ".join(words) or name, game, records, settings.unit))
+    if len(units := {unit for *_, unit in found}) > 1:
+        raise ValueError("some runs are counted in epochs, others in steps; expected one of them")
+    if metric is None:
+        metric = "return" if any(r and r[-1].wins is None for *_, r, _ in found) else "wins"
+    series = [(*of, *_series(records, unit, metric)) for *of, records, unit in found if records]
+    games = dict.fromkeys(game for _, game, *_ in found)
+    if len(games) > 1 and metric.endswith("return"):
+        for game in games:
+            ends = [values[-1] for _, each, _, values in series if each == game]
+            for *_, values in (each for each in series if each[1] == game):
+                values -= min(ends)
+                values /= max(ends) - min(ends) or 1
+    groups = {}
+    for label in dict.fromkeys(label for label, *_ in found):
+        runs_of = [[each[2:] for each in series if each[:2] == (label, game)] for game in games]
+        missing = sum(each[0] == label for each in found) - sum(map(len, runs_of))
+        for game, each in zip(games, runs_of, strict=True):
+            if not each:
+                what = ", ".join(map(sweep.in_words, game))
+                raise ValueError(f"{label} has no run of {what} with {metric} that is done")
+        groups[label] = _group(runs_of, missing)
+    return groups, metric, *units
+
+
+def _series(records, unit, metric):
+    """When a run's score was measured, and what it was."""
+    when = [getattr(record, unit.replace("epochs", "epoch")) for record in records]
+    if metric == "training_return":
+        sums = np.cumsum([0.0, *(record.episode_return for record in records)])
+        ends = np.arange(1, len(sums))
+        first = np.maximum(ends - GAMES, 0)
+        return np.array(when), (sums[ends] - sums[first]) / (ends - first)
+    measured = [(x, record) for x, record in zip(when, records, strict=True)
+                if record.mean_return is not None]  # fmt: skip
+    name = "mean_return" if metric == "return" else metric
+    values = [getattr(record, name) for _, record in measured]
+    if None in values:
+        raise ValueError(f"metric is {metric}; expected return, since a game has no {metric}")
+    per = measured[-1][1].starts if metric == "wins" else 1
+    return np.array([x for x, _ in measured]), np.array(values, float) / per
+
+
+def _group(games, missing):
+    """The runs of one setting, which are (when, scores) for each of its games."""
+    every = [run for runs_of in games for run in runs_of]
+    first, last = max(x[0] for x, _ in every), min(x[-1] for x, _ in every)
+    x = np.unique(np.concatenate([x for x, _ in every]).clip(first, last))
+    x = x[np.linspace(0, len(x) - 1, min(len(x), POINTS)).round().astype(int)]
+    held = [[v[np.searchsorted(when, x, "right") - 1] for when, v in each] for each in games]
+    scores = [np.array([values[-1] for _, values in each]) for each in games]
+    return Group(scores, list(map(np.array, held)), x, missing)
+
+
+def tables(groups, baseline, rng, sign=1):
+    """All that the runs say, with its intervals, as rows of CSV files.
+
+    Parameters
+    ----------
+    groups : dict of str to Group
+        From `read`.
+    baseline : str
+        The one that the others are held against.
+    rng : numpy.random.Generator
+        Draws the resamples.
+    sign : int
+        -1 if a smaller score is better.
+
+    Returns
+    -------
+    dict of str to list of dict
+        scores, the last ones' interquartile means and the probability of improvement over the
+        baseline; curves, the interquartile means on the way; profiles.
+    """
+    made = {"scores": [], "curves": [], "profiles": []}
+    ends = np.concatenate([each for group in groups.values() for each in group.scores])
+    thresholds = np.linspace(ends.min(), ends.max(), POINTS)
+    held = [sign * each for each in groups[baseline].scores]
+    held_drawn = list(_drawn(held, draws(held, rng)))
+    for label, (scores, curves, when, missing) in groups.items():
+        indices = draws(scores, rng)
+
+        def told(name, values, statistic, indices=indices):
+            """A statistic of the runs of all games under this name, and its interval."""
+            drawn = [each[i] for each, i in zip(values, indices, strict=True)]
+            low, high = interval(statistic(np.concatenate(drawn, axis=1)))
+            return {name: statistic(np.concatenate(values)), "low": low, "high": high}
+
+        row = {"setting": label, "runs": sum(map(len, scores)), "missing": missing}
+        row |= told("score", scores, interquartile_mean)
+        if label != baseline:
+            mine = [sign * each for each in scores]
+            row["improvement"] = probability_of_improvement(mine, held)
+            pairs = zip(_drawn(mine, indices), held_drawn, strict=True)
+            low, high = interval([probability_of_improvement(*pair) for pair in pairs])
+            row |= {"improvement_low": low, "improvement_high": high}
+            row["differs"] = can_differ(mine, held) and not low <= 0.5 <= high
+        made["scores"].append(row)
+        for x, *values in zip(when, *(each.T for each in curves), strict=True):
+            of = told("score", values, interquartile_mean)
+            made["curves"].append({"setting": label, "x": x} | of)
+        profile = told("share", scores, lambda values: performance_profile(values, thresholds))
+        for threshold, *of in zip(thresholds, *profile.values(), strict=True):
+            of = dict(zip(profile, of, strict=True))
+            made["profiles"].append({"setting": label, "threshold": threshold} | of)
+    return made
+
+
+def _drawn(scores, indices):
+    """The scores of each game, as they were drawn, for one resample after the other."""
+    each = [game[drawn] for game, drawn in zip(scores, indices, strict=True)]
+    return zip(*each, strict=True)
+
+
+def verdict(rows, baseline):
+    """What the rows of scores prove about the baseline, in words.
+
+    Parameters
+    ----------
+    rows : list of dict
+        From `tables`.
+    baseline : str
+        As there.
+
+    Returns
+    -------
+    list of str
+        Lines.
+    """
+    others = [row for row in rows if row["setting"] != baseline]
+    better = [r["setting"] for r in others if r["differs"] and r["improvement"] > 0.5]
+    worse = [r["setting"] for r in others if r["differs"] and r["improvement"] < 0.5]
+    unknown = [r["setting"] for r in others if not r["differs"]]
+    lines = []
+    if better:
+        lines.append(f"better than {baseline}: {'; '.join(better)}")
+    if worse:
+        lines.append(f"worse than {baseline}: {'; '.join(worse)}")
+    if unknown:
+        lines.append(f"too few seeds to tell from {baseline}: {'; '.join(unknown)}")
+    return lines
+
+
+def main(argv=None):
+    """Run the command line.
+
+    Parameters
+    ----------
+    argv : list of str, optional
+        Arguments; those of the process by default.
+
+    Returns
+    -------
+    int
+        Exit status: 0.
+
+    Raises
+    ------
+    SystemExit
+        With status 2 for arguments that cannot be, or sweeps that cannot be compared.
+    """
+    what = "What the runs of sweeps prove: scores with their intervals, a figure and its numbers."
+    parser = cli.Parser(prog="python -m minidqn.compare", description=what)
+    add = parser.add_argument
+    add("sweeps", nargs="+", type=cli.as_folder, metavar="SWEEP", help="folder of a sweep")
+    words = "; ".join(f"{name}, {words}" for name, words in METRICS.items()).replace("%", "%%")
+    add("--metric", choices=METRICS, help=f"{words} (default: wins, or return)")
+    add("--baseline", metavar="SETTING", help="the setting that others are held against, as the "
+        "table has it (default: the first)")  # fmt: skip
+    add("--across", nargs="+", default=["game"], choices=command.SETTINGS, metavar="NAME",
+        help="settings whose values are put together (default: game)")  # fmt: skip
+    add("--out", type=cli.as_folder, metavar="FOLDER", help="folder for compare.png and its "
+        "numbers (default: the first SWEEP)")  # fmt: skip
+    arguments = parser.parse_args(argv)
+    with cli.refusing(parser):
+        try:
+            groups, metric, unit = read(arguments.sweeps, arguments.metric, arguments.across)
+        except OSError as error:
+            parser.error(f"cannot read {error.filename}: {error.strerror}")
+    baseline = arguments.baseline or next(iter(groups))
+    if baseline not in groups:
+        parser.error(f"--baseline is {baseline}; expected one of: {'; '.join(groups)}")
+    sign = -1 if metric == "q_error" else 1
+    made = tables(groups, baseline, np.random.default_rng(0), sign)
+    print(markdown(made["scores"], baseline))
+    print("\n".join(verdict(made["scores"], baseline)))
+    folder = arguments.out or arguments.sweeps[0]
+    with cli.writing_to(parser, "--out", folder):
+        from minidqn.pictures import save_comparison
+
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, rows in made.items():
+            storage.write_csv(folder / f"compare-{name}.csv", rows)
+        save_comparison(folder / "compare.png", made, baseline, METRICS[metric], unit)
+    print(f"figure: {folder / 'compare.png'}; its numbers: {folder / 'compare-*.csv'}")
+    return 0
+
+
+def markdown(rows, baseline):
+    """The rows of scores as a table of Markdown.
+
+    Parameters
+    ----------
+    rows : list of dict
+        From `tables`.
+    baseline : str
+        As there.
+
+    Returns
+    -------
+    str
+        With a line for each setting.
+    """
+    heads = ["setting", "runs", "score", "95%", f"P(better than {baseline})", "95%"]
+    lines = [heads, ["---"] * len(heads)]
+    for row in rows:
+        runs = f"{row['runs']}" + f", {row['missing']} missing" * (row["missing"] > 0)
+        line = [
+            row["setting"],
+            runs,
+            f"{row['score']:.3f}",
+            f"{row['low']:.3f} to {row['high']:.3f}",
+        ]
+        if "improvement" in row:
+            bounds = f"{row['improvement_low']:.2f} to {row['improvement_high']:.2f}"
+            line += [f"{row['improvement']:.2f}", bounds]
+        lines.append(line + [""] * (len(heads) - len(line)))
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+if __name__ == "__main__":
+    cli.run(main)
