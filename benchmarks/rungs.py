@@ -19,7 +19,7 @@ import time
 import numpy as np
 
 from benchmarks import harness
-from benchmarks.experiments import bootstrap_interval, interquartile_mean
+from minidqn.compare import draws, interquartile_mean, interval
 
 GAMES = {
     "fruit": {"grid_size": 20, "epochs": 300},
@@ -79,7 +79,8 @@ def summary(rows):
         for game, head in (("fruit", "Fruit, starts won"), ("snake", "Snake, return")):
             found = [r for r in rows if (r["game"], r["rung"]) == (game, rung)]
             scores = np.array([float(row["score"]) for row in found])
-            low, high = bootstrap_interval(scores)
+            [drawn] = draws([scores], np.random.default_rng(0))
+            low, high = interval(interquartile_mean(scores[drawn]))
             line[head] = f"{interquartile_mean(scores):.2f}"
             line[f"{game}, 95%"] = f"{low:.2f} to {high:.2f}"
             line[f"{game}, s"] = f"{np.median([float(row['seconds']) for row in found]):.0f}"

@@ -7,11 +7,11 @@ Each figure is a function that computes its numbers, and one that draws them. Th
 numbers are in figures/numbers.json. What is computed without learning must come out
 again to the last digits that are kept; what was learned may differ, since another
 processor rounds differently and learning amplifies it, but not by more than the
-tolerance that stands beside it. Figures of benchmarks are drawn from the tables in
-benchmarks/results, whose own scripts make them.
+tolerance that stands beside it. The figures of chapter 8 are those of its own commands.
 """
 
 import argparse
+import csv
 import functools
 import hashlib
 import json
@@ -21,9 +21,8 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))  # benchmarks is not installed
+sys.path.insert(0, str(ROOT))  # the package beside it, not one that is installed
 
-from benchmarks import experiments, harness  # noqa: E402
 from minidqn import pictures  # noqa: E402
 from minidqn.evaluate import q_table, wins  # noqa: E402
 from minidqn.exact import q_star  # noqa: E402
@@ -36,9 +35,9 @@ from minidqn.train import training  # noqa: E402
 
 FIGURES = ROOT / "docs/figures"
 NUMBERS = FIGURES / "numbers.json"
+SWEEP = ROOT / "docs/sweeps/epsilon/results.csv"
+"""Of chapter 8; the default run is its first."""
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "0.55"
-SHADES = ("#000000", "#0072b2", "#009e73", "#e69f00", "#cc79a7")
-MARKS = ("o", "s", "^", "D", "v")
 FRAME = (4, 7, 2)
 """Fruit row, fruit column and basket of the frame that is shown."""
 WIDE, WIDE_FRAME = 20, (7, 13, 5)
@@ -54,7 +53,7 @@ have come to 0.04 in the middle of a run."""
 @functools.cache
 def trained():
     """The network of the default run, and the records of the run."""
-    settings = Settings(eval_every=experiments.EVERY)
+    settings = Settings(eval_every=50)
     streams = settings.streams()
     model = q_network(settings.grid_size, streams.weights, settings.learning_rate)
     return model, list(training(model, settings, streams))
@@ -287,39 +286,7 @@ def draw_active(numbers):
     save(figure, "active", numbers["active"])
 
 
-def draw_experiments(numbers):
-    found = experiments.read()
-    for setting, values in experiments.SWEEPS.items():
-        figure, (curves, last) = new_figure(1000, 380, 1, 2, width_ratios=(2, 1))
-        for place, (value, colour, mark) in enumerate(zip(values, SHADES, MARKS, strict=False)):
-            seeds = found[setting, str(value)].values()
-            epochs = [int(row["epoch"]) for row in next(iter(seeds))]
-            wins_of = np.array([[float(row["wins"]) for row in rows] for rows in seeds])
-            means = experiments.interquartile_mean(wins_of.T)
-            bounds = np.array([experiments.bootstrap_interval(each) for each in wins_of.T])
-            curves.plot(epochs, means, f"{mark}-", color=colour, markersize=4, label=f"{value:,}")
-            curves.fill_between(epochs, *bounds.T, color=colour, alpha=0.12, linewidth=0)
-            errors = np.array([float(rows[-1]["q_error"]) for rows in seeds])
-            mean = experiments.interquartile_mean(errors)
-            low, high = experiments.bootstrap_interval(errors)
-            reach = [[max(mean - low, 0)], [max(high - mean, 0)]]
-            last.errorbar(place, mean, reach, fmt=mark, color=colour, capsize=4)
-        name = setting.replace("_", " ")
-        curves.set(xlabel="game", ylabel="share of starts won", ylim=(0.2, 1.03))
-        curves.legend(
-            title=name, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=5
-        )
-        curves.grid(alpha=0.25)
-        last.set(xlabel=name, ylabel="mean |Q - Q*| at the end", xlim=(-0.5, len(values) - 0.5))
-        last.set_ylim(bottom=0)
-        last.set_xticks(range(len(values)), [f"{value:,}" for value in values])
-        last.grid(alpha=0.25)
-        save(figure, experiment_name(setting), experiment_numbers(setting))
-
-
-DRAWN = (
-    draw_exact, draw_gradients, draw_epsilon, draw_active, draw_rows, draw_run, draw_experiments,
-)  # fmt: skip
+DRAWN = draw_exact, draw_gradients, draw_epsilon, draw_active, draw_rows, draw_run
 
 
 def computed():
@@ -349,11 +316,10 @@ def differences(committed):
                     yield f"{name}, {key}: a gradient is right that was wrong, or wrong now"
             elif abs(was - now).max() > tolerance:
                 yield f"{name}, {key}: differs by {abs(was - now).max():.3g}"
-    run = experiments.read()["epsilon", "0.8"][0]
-    was = np.array([float(row["q_error"]) for row in run])
-    now = np.array(found["learned"]["q_error over epochs"])
-    if was.shape != now.shape or abs(was - now).max() > LEARNED:
-        yield "benchmarks/results/experiments.csv: the default run with seed 0 comes out otherwise"
+    with open(SWEEP, encoding="utf-8") as file:
+        swept = next(row for row in csv.DictReader(file) if row["seed"] == "0")
+    if abs(float(swept["q_error"]) - found["learned"]["q_error over epochs"][-1]) > LEARNED:
+        yield f"{SWEEP}: the default run with seed 0 comes out otherwise"
     for name, numbers in shown(committed).items():
         path = FIGURES / f"{name}.png"
         picture = path.read_bytes() if path.is_file() else b""
@@ -368,18 +334,7 @@ def differences(committed):
 def shown(committed):
     """The numbers that each picture shows, by its name."""
     found = {name: committed[name] for name in ("exact", "gradients", "epsilon", "active")}
-    found |= {"rows": committed["learned"]}
-    return found | {experiment_name(each): experiment_numbers(each) for each in experiments.SWEEPS}
-
-
-def experiment_name(setting):
-    """What the picture of an experiment is called."""
-    return f"experiment-{setting.replace('_', '-')}"
-
-
-def experiment_numbers(setting):
-    """The measurements of one experiment."""
-    return [row for row in harness.read_csv("experiments") if row["setting"] == setting]
+    return found | {"rows": committed["learned"]}
 
 
 def main():

@@ -159,6 +159,36 @@ def can_differ(x, y):
     return 2 / ways <= 0.05
 
 
+def improvement(x, y, rng):
+    """The probability of improvement of x over y, with its interval.
+
+    Parameters
+    ----------
+    x, y : list of ndarray [shape=(n,)]
+        For each game the scores of both, the greater the better.
+    rng : numpy.random.Generator
+        Draws the resamples.
+
+    Returns
+    -------
+    dict
+        improvement; improvement_low and improvement_high; and differs: whether so many runs
+        can differ, and 0.5, where neither is better, is outside the interval.
+    """
+    drawn = [
+        zip(*(each[i] for each, i in zip(side, draws(side, rng), strict=True)), strict=True)
+        for side in (x, y)
+    ]
+    resamples = [probability_of_improvement(a, b) for a, b in zip(*drawn, strict=True)]
+    low, high = interval(resamples)
+    return {
+        "improvement": probability_of_improvement(x, y),
+        "improvement_low": low,
+        "improvement_high": high,
+        "differs": bool(can_differ(x, y) and not low <= 0.5 <= high),
+    }
+
+
 def read(folders, metric=None, across=("game",)):
     """Read the runs of sweeps, trusting nothing that their files say.
 
@@ -176,6 +206,8 @@ def read(folders, metric=None, across=("game",)):
     -------
     groups : dict of str to Group
         By what the setting is.
+    left_out : list of str
+        Of which settings no run is done, and so there is no group.
     metric : str
         What the scores are.
     unit : str
@@ -209,16 +241,19 @@ def read(folders, metric=None, across=("game",)):
             for *_, values in (each for each in series if each[1] == game):
                 values -= min(ends)
                 values /= max(ends) - min(ends) or 1
-    groups = {}
+    groups, left_out = {}, []
     for label in dict.fromkeys(label for label, *_ in found):
         runs_of = [[each[2:] for each in series if each[:2] == (label, game)] for game in games]
         missing = sum(each[0] == label for each in found) - sum(map(len, runs_of))
-        for game, each in zip(games, runs_of, strict=True):
-            if not each:
-                what = ", ".join(map(sweep.in_words, game))
-                raise ValueError(f"{label} has no run of {what} with {metric} that is done")
-        groups[label] = _group(runs_of, missing)
-    return groups, metric, *units
+        if all(runs_of):
+            groups[label] = _group(runs_of, missing)
+        else:
+            [first, *_] = (each for each, made in zip(games, runs_of, strict=True) if not made)
+            of = ", ".join(f"{n} {sweep.in_words(v)}" for n, v in zip(across, first, strict=True))
+            left_out.append(f"left out: {label} has no run that is done, of {of}")
+    if not groups:
+        raise ValueError("; ".join(left_out))
+    return groups, left_out, metric, *units
 
 
 def _series(records, unit, metric):
@@ -274,7 +309,6 @@ def tables(groups, baseline, rng, sign=1):
     ends = np.concatenate([each for group in groups.values() for each in group.scores])
     thresholds = np.linspace(ends.min(), ends.max(), POINTS)
     held = [sign * each for each in groups[baseline].scores]
-    held_drawn = list(_drawn(held, draws(held, rng)))
     for label, (scores, curves, when, missing) in groups.items():
         indices = draws(scores, rng)
 
@@ -287,12 +321,7 @@ def tables(groups, baseline, rng, sign=1):
         row = {"setting": label, "runs": sum(map(len, scores)), "missing": missing}
         row |= told("score", scores, interquartile_mean)
         if label != baseline:
-            mine = [sign * each for each in scores]
-            row["improvement"] = probability_of_improvement(mine, held)
-            pairs = zip(_drawn(mine, indices), held_drawn, strict=True)
-            low, high = interval([probability_of_improvement(*pair) for pair in pairs])
-            row |= {"improvement_low": low, "improvement_high": high}
-            row["differs"] = can_differ(mine, held) and not low <= 0.5 <= high
+            row |= improvement([sign * each for each in scores], held, rng)
         made["scores"].append(row)
         for x, *values in zip(when, *(each.T for each in curves), strict=True):
             of = told("score", values, interquartile_mean)
@@ -302,12 +331,6 @@ def tables(groups, baseline, rng, sign=1):
             of = dict(zip(profile, of, strict=True))
             made["profiles"].append({"setting": label, "threshold": threshold} | of)
     return made
-
-
-def _drawn(scores, indices):
-    """The scores of each game, as they were drawn, for one resample after the other."""
-    each = [game[drawn] for game, drawn in zip(scores, indices, strict=True)]
-    return zip(*each, strict=True)
 
 
 def verdict(rows, baseline):
@@ -372,7 +395,9 @@ def main(argv=None):
     arguments = parser.parse_args(argv)
     with cli.refusing(parser):
         try:
-            groups, metric, unit = read(arguments.sweeps, arguments.metric, arguments.across)
+            groups, left_out, metric, unit = read(
+                arguments.sweeps, arguments.metric, arguments.across
+            )
         except OSError as error:
             parser.error(f"cannot read {error.filename}: {error.strerror}")
     baseline = arguments.baseline or next(iter(groups))
@@ -381,7 +406,7 @@ def main(argv=None):
     sign = -1 if metric == "q_error" else 1
     made = tables(groups, baseline, np.random.default_rng(0), sign)
     print(markdown(made["scores"], baseline))
-    print("\n".join(verdict(made["scores"], baseline)))
+    print("\n".join(verdict(made["scores"], baseline) + left_out))
     folder = arguments.out or arguments.sweeps[0]
     with cli.writing_to(parser, "--out", folder):
         from minidqn.pictures import save_comparison

@@ -246,7 +246,7 @@ def work(job):
 def _is_shared(job):
     """Whether this process sees the sweep's folder."""
     with contextlib.suppress(OSError, ValueError):
-        return read_plan(Path(job.folder)).id == job.id
+        return storage.read_json(Path(job.folder) / SWEEP).get("id") == job.id
     return False
 
 
@@ -773,7 +773,8 @@ def main(argv=None):
         cli.tell(f"stopped after {total - left} of {total} runs; to go on: {shlex.join(words)}")
         return 128 + signals[0]
     print(f"{total} runs, {len(failed)} failed, in {time.perf_counter() - began:.1f} s")
-    print(f"results: {folder / RESULTS}; python -m minidqn.compare {folder} compares them")
+    print(f"results: {folder / RESULTS}")
+    print(f"to compare them: {shlex.join(['python', '-m', 'minidqn.compare', str(folder)])}")
     return 1 if failed else 0
 
 

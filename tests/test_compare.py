@@ -98,7 +98,7 @@ def test_against_rliable(rng):
     pytest.importorskip("rliable")
     from rliable import library, metrics
 
-    x, y = rng.normal(size=(12, 3)), rng.normal(0.4, size=(9, 3)).round(1)
+    x, y = rng.normal(size=(12, 3)).round(1), rng.normal(0.4, size=(9, 3)).round(1)
     ours = [list(each.T) for each in (x, y)]
     assert compare.interquartile_mean(x.ravel()) == pytest.approx(
         metrics.aggregate_iqm(x), abs=1e-9
@@ -179,7 +179,7 @@ def test_several_sweeps_and_several_games(tmp_path):
     made(tmp_path / "one", {0.8: [3, 6, 9]}, game=["fruit", "snake"])
     made(tmp_path / "two", {0.8: [9, 12, 15]}, game=["fruit", "snake"])
     folders = [tmp_path / "one", tmp_path / "two"]
-    groups, metric, unit = compare.read(folders, "return")
+    groups, _, metric, unit = compare.read(folders, "return")
     assert (list(groups), metric, unit) == (["one", "two"], "return", "epochs")
     assert np.array(groups["one"].scores) == pytest.approx(np.array([[0, 0.25, 0.5]] * 2))
     assert np.array(groups["two"].scores) == pytest.approx(np.array([[0.5, 0.75, 1]] * 2))
@@ -208,10 +208,19 @@ def test_refusals(tmp_path, capsys):
         ([folder, "--baseline", "gamma 0.7"], "gamma 0.7; expected one of: gamma 0.5; gamma 0.8"),
         ([folder, steps], "some runs are counted in epochs, others in steps"),
         ([folder, "--metric", "score"], "invalid choice: 'score'"),
-        ([made(tmp_path / "none", {0.8: [0]}, seed=[5])], "none has no run of fruit"),
+        (
+            [made(tmp_path / "none", {0.8: [0]}, seed=[5])],
+            "none has no run that is done, of game fruit",
+        ),
     ]:
         assert wanted in refusal(capsys, compare.main, *words)
+
+
+def test_runs_that_are_not_there(tmp_path, capsys):
+    folder = made(tmp_path / "gamma", {0.5: [9, 10], 0.8: [15], 0.9: []})
     place = next(folder.glob("00000*"))
     (place / runs.METRICS).write_text("nonsense")
-    assert run(compare.main, folder, "--metric", "return") == 0
-    assert "| gamma 0.5 | 1, 1 missing |" in capsys.readouterr().out
+    assert run(compare.main, folder) == 0
+    out = capsys.readouterr().out
+    assert "| gamma 0.5 | 1, 1 missing |" in out
+    assert "left out: gamma 0.9 has no run that is done, of game fruit\n" in out

@@ -11,6 +11,7 @@ A block that begins with
 
 import ast
 import contextlib
+import csv
 import doctest
 import importlib.util
 import io
@@ -21,7 +22,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import experiments, harness
+from benchmarks import harness
+from minidqn import compare
 from minidqn.command import SETTINGS
 
 ROOT = Path(__file__).parent.parent
@@ -152,7 +154,8 @@ TABLES = {
     "benchmarks/README.md": "step scaling replay processors run busy cache durability saves parity "
     "sb3 minatar time_to_score",
     "docs/7-fast.md": "ladder",
-    "docs/8-experiments.md": "experiments",
+    "docs/8-experiments.md": "seeds",
+    "docs/many-runs.md": "sweeps sweep-sizes",
     "docs/9-after-2013.md": "rungs",
     "docs/from-here-on.md": "grids",
 }
@@ -172,15 +175,34 @@ def test_tables_are_what_the_benchmarks_wrote(page, name):
 def test_tables_are_of_the_numbers_beside_them(name):
     """Pictures are drawn from the one, and pages show the other."""
     rows = harness.read_csv(name)
-    if name == "experiments":
-        found = experiments.read()
-        assert all(len(seeds) >= 10 for seeds in found.values())
-        rows = experiments.summary(found)
-    elif name in ("minatar", "rungs", "time_to_score"):
+    if name in ("minatar", "rungs", "seeds", "time_to_score"):
         rows = importlib.import_module(f"benchmarks.{name}").summary(rows)
     written = read(RESULTS / f"{name}.md").split("\n\n")[1].splitlines()
     for row, line in zip(rows, written[2:], strict=True):
         assert line == f"| {' | '.join(str(value) for value in row.values())} |"
+
+
+@pytest.mark.parametrize("folder", sorted((ROOT / "docs/sweeps").iterdir()), ids=lambda f: f.name)
+def test_tables_of_sweeps(folder):
+    """The chapter shows what ``minidqn.compare`` printed of the numbers that are kept."""
+    with open(folder / "compare-scores.csv", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    numbers = [{n: _number(value) for n, value in row.items() if value} for row in rows]
+    [baseline] = [row["setting"] for row in numbers if "improvement" not in row]
+    assert all(row["runs"] >= 10 and row["missing"] == 0 for row in numbers)
+    text = read(ROOT / "docs/8-experiments.md")
+    assert compare.markdown(numbers, baseline) in text
+    assert all(line in text for line in compare.verdict(numbers, baseline))
+
+
+def _number(text):
+    """What a CSV file says, as a number where it is one."""
+    if text in ("True", "False"):
+        return text == "True"
+    try:
+        return int(text) if text.isdecimal() else float(text)
+    except ValueError:
+        return text
 
 
 @every_chapter

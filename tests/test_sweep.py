@@ -147,7 +147,7 @@ def test_a_worker_that_dies_is_replaced(dying, tmp_path):
     status, out, err = swept(tmp_path, dying)
     assert (status, err) == (0, "")
     assert re.search(r"5 runs, 0 failed, in [\d.]+ s\n", out)
-    assert len(out.splitlines()) == 7
+    assert len(out.splitlines()) == 8
     # The one game that was begun in vain was played once more, and no other.
     assert games_played(tmp_path) == GAMES + 1
 
@@ -193,7 +193,7 @@ def test_a_run_that_fails_is_named_and_made_again(dying, tmp_path):
     before = files(tmp_path / "sweep")
     status, out, err = swept(tmp_path, dying, *words)
     assert (status, err) == (0, "")
-    assert len(out.splitlines()) == 7
+    assert len(out.splitlines()) == 8
     after = files(tmp_path / "sweep")
     assert [p for p in before if before[p] != after[p] and "fruit" in p.name] == []
 
@@ -205,19 +205,21 @@ def test_a_sweep_that_is_stopped_goes_on(how, dying, tmp_path):
     expected = outcome(tmp_path / "sweep")
     shutil.move(tmp_path / "sweep", tmp_path / "whole")
     (tmp_path / "played").unlink()
-    (tmp_path / "sleep").write_text("0.02")
+    (tmp_path / "sleep").write_text("0.05")  # a run takes three seconds
     words = ["-m", "minidqn.sweep", "--game", f"{dying}:game", "--seeds", 5, "--epochs", 12]
     words += ["--batch-size", 4, "--jobs", 2, "--out", tmp_path / "sweep"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     running = started(*words, **pipes)
     assert "1 of 5" in running.stdout.readline()
+    time.sleep(1)  # both workers are at their second run
     running.send_signal(signal.SIGKILL if how == "kill" else signal.SIGINT)
-    _, err = running.communicate(timeout=30)
+    running.wait(timeout=30)
     time.sleep(0.5)
     played = games_played(tmp_path)
     done = {p: p.stat().st_mtime_ns for p in (tmp_path / "sweep").glob("*/weights.npz")}
     time.sleep(1)
     assert games_played(tmp_path) == played  # no worker has outlived it
+    _, err = running.communicate()
     if how == "interrupt":
         found = re.search(r"stopped after (\d) of 5 runs; to go on: python (.*)\n", err)
         assert int(found[1]) == len(done)
@@ -226,7 +228,7 @@ def test_a_sweep_that_is_stopped_goes_on(how, dying, tmp_path):
     (tmp_path / "sleep").unlink()
     status, out, err = process(*words)
     assert (status, err) == (0, "")
-    assert len(out.splitlines()) == 5 - len(done) + 2
+    assert len(out.splitlines()) == 5 - len(done) + 3
     assert {p: p.stat().st_mtime_ns for p in done} == done
     assert outcome(tmp_path / "sweep") == expected
 
@@ -252,6 +254,26 @@ def test_a_run_goes_on_from_its_checkpoint(whole, tmp_path, monkeypatch):
     weights = (tmp_path / "sweep" / "00000-seed-0" / runs.WEIGHTS).read_bytes()
     assert weights == whole[0]["00000-gamma-0.5-seed-0/weights.npz"]
     assert names(tmp_path / "sweep" / "00000-seed-0") == sorted(sweep.KEPT)
+
+
+def test_a_run_that_another_worker_is_at(tmp_path):
+    """As one of a sweep that was killed may be: it is waited for, and its run not made again."""
+    [row] = sweep.sweep(
+        {"epochs": [1]}, concurrent.futures.ThreadPoolExecutor(1), tmp_path / "made"
+    )
+    (tmp_path / "sweep").mkdir()
+    [job] = sweep.jobs_left(tmp_path / "sweep", sweep.plan({"epochs": [1]}))
+    (tmp_path / "sweep" / sweep.SWEEP).write_text(json.dumps({"id": job.id}))
+    folder = tmp_path / "sweep" / row["run"]
+    folder.mkdir()
+    with concurrent.futures.ThreadPoolExecutor(1) as pool, runs.Lock(folder):
+        waiting = pool.submit(sweep.work, job)
+        time.sleep(0.5)
+        assert names(folder) == [runs.LOCK]
+        shutil.copytree(tmp_path / "made" / row["run"], folder, dirs_exist_ok=True)
+        before = {path: path.stat().st_mtime_ns for path in folder.glob("*.*z")}
+    assert waiting.result().record.epoch == 1
+    assert {path: path.stat().st_mtime_ns for path in before} == before != {}
 
 
 def test_more_seeds(whole, tmp_path):
