@@ -43,8 +43,8 @@ def summary(rows):
             low, high = compare.interval(compare.interquartile_mean(mine[drawn]))
             held.append(low <= truth <= high)
             wide.append(high - low)
-            false.append(compare.improvement([mine], [others], rng)["differs"])
-            found.append(compare.improvement([mine], [other], rng)["differs"])
+            false.append(compare.chance([mine], [others], rng) <= 0.05)
+            found.append(compare.chance([mine], [other], rng) <= 0.05)
         table.append(
             {
                 "seeds": runs,

@@ -57,7 +57,7 @@ def sizes(job):
     plan = sweep.plan(chosen)
     with sweep.Processes(1) as executor:
         sweep.sweep(chosen, executor, job["folder"])
-        [(name, settings)] = plan.runs().items()
+        [(name, settings)] = plan.runs.items()
         away = sweep.Job(job["folder"] + "/nowhere", plan.id, name, settings, settings.game)
         outcome = executor.submit(sweep.work, away).result()
         kilobytes, compiled = executor.submit(of_this_process).result()

@@ -10,7 +10,6 @@ References
 Agarwal et al. (2021), *Deep Reinforcement Learning at the Edge of the Statistical Precipice*.
 """
 
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -141,22 +140,30 @@ def interval(values):
     return np.quantile(values, (0.025, 0.975), axis=0)
 
 
-def can_differ(x, y):
-    """Whether so many runs can tell two settings apart at all.
+def chance(x, y, rng):
+    """How often runs that are dealt anew to both sides differ by as much: a permutation test.
 
     Parameters
     ----------
     x, y : list of ndarray [shape=(n,)]
-        For each game the scores of both.
+        For each game the scores of both settings, which may have different n.
+    rng : numpy.random.Generator
+        Deals.
 
     Returns
     -------
-    bool
-        Whether chance alone puts all runs of one above all of the other, or below, in at most
-        one of twenty cases, as it needs 4 runs of each in a single game.
+    float
+        The p-value of the probability of improvement, two-sided; each game is dealt by itself.
     """
-    ways = math.prod(math.comb(len(a) + len(b), len(a)) for a, b in zip(x, y, strict=True))
-    return 2 / ways <= 0.05
+    seen, dealt = probability_of_improvement(x, y), np.zeros(RESAMPLES)
+    for a, b in zip(x, y, strict=True):
+        both = np.concatenate([a, b])
+        above = ((both[:, np.newaxis] > both) + 0.5 * (both[:, np.newaxis] == both)).sum(axis=1)
+        sides = rng.permuted(np.tile(above, (RESAMPLES, 1)), axis=1)[:, : len(a)]
+        within = len(a) ** 2 / 2  # of the wins, those over its own side
+        dealt += (sides.sum(axis=1) - within) / (len(a) * len(b) * len(x))
+    as_far = np.abs(dealt - 0.5) >= abs(seen - 0.5) - 1e-9
+    return (1 + as_far.sum()) / (1 + RESAMPLES)
 
 
 def improvement(x, y, rng):
@@ -172,21 +179,15 @@ def improvement(x, y, rng):
     Returns
     -------
     dict
-        improvement; improvement_low and improvement_high; and differs: whether so many runs
-        can differ, and 0.5, where neither is better, is outside the interval.
+        improvement, improvement_low and improvement_high; and chance, as from `chance`.
     """
     drawn = [
         zip(*(each[i] for each, i in zip(side, draws(side, rng), strict=True)), strict=True)
         for side in (x, y)
     ]
-    resamples = [probability_of_improvement(a, b) for a, b in zip(*drawn, strict=True)]
-    low, high = interval(resamples)
-    return {
-        "improvement": probability_of_improvement(x, y),
-        "improvement_low": low,
-        "improvement_high": high,
-        "differs": bool(can_differ(x, y) and not low <= 0.5 <= high),
-    }
+    low, high = interval([probability_of_improvement(*pair) for pair in zip(*drawn, strict=True)])
+    seen = {"improvement": probability_of_improvement(x, y)}
+    return seen | {"improvement_low": low, "improvement_high": high, "chance": chance(x, y, rng)}
 
 
 def read(folders, metric=None, across=("game",)):
@@ -221,6 +222,8 @@ def read(folders, metric=None, across=("game",)):
         If it is damaged, or the runs cannot be compared.
     """
     found, names = [], [folder.resolve().name for folder in folders]
+    if len({folder.resolve() for folder in folders}) < len(folders):
+        raise ValueError("a sweep is given twice; expected different ones")
     for folder, name in zip(folders, names, strict=True):
         plan = sweep.read_plan(folder)
         for _, settings, records, _ in sweep.results(folder, plan):
@@ -278,6 +281,8 @@ def _group(games, missing):
     """The runs of one setting, which are (when, scores) for each of its games."""
     every = [run for runs_of in games for run in runs_of]
     first, last = max(x[0] for x, _ in every), min(x[-1] for x, _ in every)
+    if first > last:
+        raise ValueError(f"some runs are measured first after {first}, others never after {last}")
     x = np.unique(np.concatenate([x for x, _ in every]).clip(first, last))
     x = x[np.linspace(0, len(x) - 1, min(len(x), POINTS)).round().astype(int)]
     held = [[v[np.searchsorted(when, x, "right") - 1] for when, v in each] for each in games]
@@ -307,7 +312,8 @@ def tables(groups, baseline, rng, sign=1):
     """
     made = {"scores": [], "curves": [], "profiles": []}
     ends = np.concatenate([each for group in groups.values() for each in group.scores])
-    thresholds = np.linspace(ends.min(), ends.max(), POINTS)
+    below = ends.min() - 0.02 * (np.ptp(ends) or 1)  # where all runs are above
+    thresholds = np.linspace(below, ends.max(), POINTS)
     held = [sign * each for each in groups[baseline].scores]
     for label, (scores, curves, when, missing) in groups.items():
         indices = draws(scores, rng)
@@ -336,6 +342,10 @@ def tables(groups, baseline, rng, sign=1):
 def verdict(rows, baseline):
     """What the rows of scores prove about the baseline, in words.
 
+    A setting differs from it if chance, times the number of settings for which that is not shown
+    yet, is at most 0.05 (Holm's method): so one comparison in twenty is wrong, however many
+    settings it has.
+
     Parameters
     ----------
     rows : list of dict
@@ -348,18 +358,14 @@ def verdict(rows, baseline):
     list of str
         Lines.
     """
-    others = [row for row in rows if row["setting"] != baseline]
-    better = [r["setting"] for r in others if r["differs"] and r["improvement"] > 0.5]
-    worse = [r["setting"] for r in others if r["differs"] and r["improvement"] < 0.5]
-    unknown = [r["setting"] for r in others if not r["differs"]]
-    lines = []
-    if better:
-        lines.append(f"better than {baseline}: {'; '.join(better)}")
-    if worse:
-        lines.append(f"worse than {baseline}: {'; '.join(worse)}")
-    if unknown:
-        lines.append(f"too few seeds to tell from {baseline}: {'; '.join(unknown)}")
-    return lines
+    others = sorted((r for r in rows if r["setting"] != baseline), key=lambda row: row["chance"])
+    found = {"better than": [], "worse than": [], "with so few seeds not to be told from": []}
+    better, worse, unknown = found.values()
+    for place, row in enumerate(others):
+        differs = not unknown and row["chance"] * (len(others) - place) <= 0.05
+        side = better if row["improvement"] > 0.5 else worse
+        (side if differs else unknown).append(row["setting"])
+    return [f"{words} {baseline}: {'; '.join(them)}" for words, them in found.items() if them]
 
 
 def main(argv=None):
@@ -388,7 +394,8 @@ def main(argv=None):
     add("--metric", choices=METRICS, help=f"{words} (default: wins, or return)")
     add("--baseline", metavar="SETTING", help="the setting that others are held against, as the "
         "table has it (default: the first)")  # fmt: skip
-    add("--across", nargs="+", default=["game"], choices=command.SETTINGS, metavar="NAME",
+    add("--across", nargs="+", default=["game"], metavar="NAME",
+        choices=[name for name in command.SETTINGS if name != "seed"],
         help="settings whose values are put together (default: game)")  # fmt: skip
     add("--out", type=cli.as_folder, metavar="FOLDER", help="folder for compare.png and its "
         "numbers (default: the first SWEEP)")  # fmt: skip
@@ -406,7 +413,8 @@ def main(argv=None):
     sign = -1 if metric == "q_error" else 1
     made = tables(groups, baseline, np.random.default_rng(0), sign)
     print(markdown(made["scores"], baseline))
-    print("\n".join(verdict(made["scores"], baseline) + left_out))
+    for line in verdict(made["scores"], baseline) + left_out:
+        print(line)
     folder = arguments.out or arguments.sweeps[0]
     with cli.writing_to(parser, "--out", folder):
         from minidqn.pictures import save_comparison
@@ -434,7 +442,7 @@ def markdown(rows, baseline):
     str
         With a line for each setting.
     """
-    heads = ["setting", "runs", "score", "95%", f"P(better than {baseline})", "95%"]
+    heads = ["setting", "runs", "score", "95%", f"P(better than {baseline})", "95%", "chance"]
     lines = [heads, ["---"] * len(heads)]
     for row in rows:
         runs = f"{row['runs']}" + f", {row['missing']} missing" * (row["missing"] > 0)
@@ -446,7 +454,7 @@ def markdown(rows, baseline):
         ]
         if "improvement" in row:
             bounds = f"{row['improvement_low']:.2f} to {row['improvement_high']:.2f}"
-            line += [f"{row['improvement']:.2f}", bounds]
+            line += [f"{row['improvement']:.2f}", bounds, f"{row['chance']:.3f}"]
         lines.append(line + [""] * (len(heads) - len(line)))
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 

@@ -39,13 +39,24 @@ def cluster(address):
 
     Raises
     ------
-    OSError
+    ValueError
         If there is no scheduler.
     """
     where = {"scheduler_file": address} if Path(address).is_file() else {"address": address}
-    with distributed.Client(**where, timeout=SECONDS) as client:
+    try:
+        client = distributed.Client(**where, timeout=SECONDS)
+    except Exception as error:  # of an address, a file, a network
+        wanted = "expected an address such as tcp://10.0.0.1:8786, or a scheduler's file"
+        raise ValueError(f"no scheduler answers; {wanted}: {error}") from error
+
+    def workers():
+        with contextlib.suppress(OSError):
+            return sum(client.nthreads().values())
+        return 0
+
+    with client:
         executor = client.get_executor(pure=False)
         try:
-            yield executor, lambda: sum(client.nthreads().values())
+            yield executor, workers
         finally:
-            executor.shutdown(wait=False)  # what still runs is of no use to anybody
+            executor.shutdown(wait=False)  # nobody waits for what is still being made

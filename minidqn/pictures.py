@@ -381,30 +381,36 @@ def save_comparison(path, tables, baseline, metric, unit):
         many = colormaps[COLOURS](np.linspace(0, 0.95, len(scores)))
         colours = SETTINGS if len(scores) <= len(SETTINGS) else many
         look = dict(zip((row["setting"] for row in scores), colours, strict=False))
-        axes = figure.subplots(2, 2, height_ratios=heights)
+        # Two rows of their own, so that long names above take no room below.
+        ends, ways = (each.subplots(1, 2) for each in figure.subfigures(2, height_ratios=heights))
         for place, (row, colour) in enumerate(zip(scores, look.values(), strict=True)):
-            for panel, (at, *ends) in zip(axes[0], SCORES, strict=True):
+            for panel, (at, *bounds) in zip(ends, SCORES, strict=True):
                 if at in row:
                     bar = {"color": colour, "linewidth": 7, "alpha": 0.4, "solid_capstyle": "butt"}
-                    panel.plot([row[end] for end in ends], [place, place], **bar)
+                    panel.plot([row[bound] for bound in bounds], [place, place], **bar)
                     panel.plot(row[at], place, "o", color=colour)
-        for panel in axes[0]:
+        for panel in ends:
             panel.set(ylim=(len(scores) - 0.5, -0.5), yticks=range(len(scores)))
-        axes[0, 0].set(title=metric, xlabel="interquartile mean, 95% interval", yticklabels=look)
-        better = f"probability of a better score than {baseline}"
-        axes[0, 1].set(xlim=(-0.03, 1.03), title=better, xlabel="0.5: neither is", yticklabels=[])
-        axes[0, 1].axvline(0.5, color="0.6", linewidth=1, linestyle="--")
+        short = [name if len(name) <= 40 else f"{name[:39]}…" for name in look]
+        ends[0].set(title=metric, xlabel="interquartile mean, 95% interval", yticklabels=short)
+        than = f"0.5: neither is better; {baseline:.40}"
+        ends[1].set(xlim=(-0.03, 1.03), title="P(better than the baseline)", xlabel=than)
+        ends[1].set_yticklabels([])
+        ends[1].axvline(0.5, color="0.6", linewidth=1, linestyle="--")
         names = ("curves", "x", "score", None), ("profiles", "threshold", "share", "post")
         words = (f"{metric}, as they learn", unit), ("share of runs with a greater score", metric)
-        for panel, (name, x, y, step), (title, below) in zip(axes[1], names, words, strict=True):
+        for panel, (name, x, y, step), (title, below) in zip(ways, names, words, strict=True):
             for label, colour in look.items():
                 rows = [row for row in tables[name] if row["setting"] == label]
                 when, middle, low, high = ([row[n] for row in rows] for n in (x, y, "low", "high"))
-                panel.plot(when, middle, color=colour, drawstyle=f"steps-{step}" if step else None)
-                band = {"color": colour, "alpha": 0.18, "linewidth": 0}
-                panel.fill_between(when, low, high, step=step, **band)
+                style = {"drawstyle": f"steps-{step}"} if step else {}
+                style |= {"marker": "o"} if len(when) == 1 else {}
+                panel.plot(when, middle, color=colour, **style)
+                if len(look) <= len(SETTINGS):  # else they cover each other
+                    band = {"color": colour, "alpha": 0.18, "linewidth": 0}
+                    panel.fill_between(when, low, high, step=step, **band)
             panel.set(title=title, xlabel=below)
-        for panel in axes.flat:
+        for panel in (*ends, *ways):
             panel.title.set_fontsize(11)
             panel.grid(alpha=0.25)
             panel.spines[["top", "right"]].set_visible(False)

@@ -361,14 +361,14 @@ def write_config(folder, settings, game, error=None):
         The run's folder.
     settings : Settings
         What to write.
-    game : Game
-        The run's.
+    game : Game or None
+        The run's; None for a run that has failed with no game at hand.
     error : str, optional
-        What has ended the run, if that was its own numbers.
+        What has ended the run.
     """
     versions = {"python": platform.python_version(), "numpy": np.__version__,
                 "numba": numba.__version__, "minidqn": __version__}  # fmt: skip
-    told, settings = _told(game), vars(settings)
+    told, settings = game and _told(game), vars(settings)
     config = {"settings": settings, "versions": versions, "game": told, "error": error}
     with storage.atomic_write(folder / CONFIG) as file:
         file.write((json.dumps(config, indent=2) + "\n").encode())

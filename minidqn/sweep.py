@@ -8,6 +8,7 @@ is done, and is not begun again.
 """
 
 import argparse
+import collections.abc
 import concurrent.futures
 import contextlib
 import importlib
@@ -15,6 +16,7 @@ import itertools
 import json
 import math
 import multiprocessing
+import multiprocessing.resource_tracker
 import os
 import re
 import secrets
@@ -43,7 +45,7 @@ TRIES = 3
 
 NOT_DONE = "not done"
 
-MOST_RUNS = 100_000
+MOST_RUNS = 10_000
 
 
 class Plan(NamedTuple):
@@ -52,34 +54,23 @@ class Plan(NamedTuple):
     Attributes
     ----------
     settings : dict of str to list
-        The seeds, then the values of each other setting that is not at its default.
+        The seeds, then the values of each other setting that is not at its default; of what
+        JSON can hold.
     id : str
         What a worker looks for in a folder, to know that it is the sweep's.
+    runs : dict of str to Settings
+        By the names of their folders all runs, for one seed after the other: more seeds are more
+        runs at the end.
     """
 
     settings: dict
     id: str
+    runs: dict
 
     @property
     def varying(self):
         """The settings, but for the seed, of which there are several values."""
         return [n for n, values in self.settings.items() if len(values) > 1 and n != "seed"]
-
-    def runs(self):
-        """The settings of all runs, for one seed after the other.
-
-        Returns
-        -------
-        dict of str to Settings
-            By the names of the runs' folders. More seeds are more runs at the end.
-        """
-        found = {}
-        for values in itertools.product(*self.settings.values()):
-            chosen = dict(zip(self.settings, values, strict=True))
-            words = [f"{name}-{in_words(chosen[name])[-20:]}" for name in [*self.varying, "seed"]]
-            name = re.sub(r"[^\w.]+", "-", "-".join(words)[:100], flags=re.ASCII).strip("-.")
-            found[f"{len(found):05d}-{name}"] = runs.Settings(**chosen)
-        return found
 
 
 def in_words(value):
@@ -107,16 +98,27 @@ def plan(settings, id=None):
     TypeError, ValueError
         If a setting is unknown, has no value or one twice, or if values do not go together.
     """
-    settings = {"seed": [0]} | {name: list(values) for name, values in settings.items()}
+    chosen = {"seed": [0]}
     for name, values in settings.items():
         if name not in command.SETTINGS:
             raise ValueError(f"{name} is no setting; expected {', '.join(command.SETTINGS)}")
-        if not values or any(values.count(value) > 1 for value in values):
-            raise ValueError(f"{name} is {values!r:.200}; expected different values, one or more")
-    if (count := math.prod(map(len, settings.values()))) > MOST_RUNS:
+        if isinstance(values, str) or not isinstance(values, collections.abc.Iterable):
+            raise TypeError(f"{name} is {values!r:.200}; expected several values, such as a list")
+        chosen[name] = [getattr(value, "item", lambda value=value: value)() for value in values]
+    if (count := math.prod(map(len, chosen.values()))) > MOST_RUNS:
         raise ValueError(f"the sweep has {count:,} runs; expected at most {MOST_RUNS:,}")
-    found = Plan(settings, secrets.token_hex(8) if id is None else str(id))
-    found.runs()
+    for name, values in chosen.items():
+        if len(set(map(repr, values))) < max(len(values), 1):
+            raise ValueError(f"{name} is {values!r:.200}; expected different values, one or more")
+    found = Plan(chosen, secrets.token_hex(8) if id is None else str(id), {})
+    for values in itertools.product(*chosen.values()):
+        of = dict(zip(chosen, values, strict=True))
+        words = [f"{name}-{in_words(of[name])[-20:]}" for name in [*found.varying, "seed"]]
+        name = re.sub(r"[^\w.]+", "-", "-".join(words)[:100], flags=re.ASCII).strip("-.")
+        found.runs[f"{len(found.runs):05d}-{name}"] = runs.Settings(**of)
+    games_of = {each.game for each in found.runs.values()}
+    if "grid_size" in chosen and not games_of & games.OWN.keys():
+        raise ValueError(f"grid_size is for {' and '.join(games.OWN)}")
     return found
 
 
@@ -147,7 +149,8 @@ def read_plan(folder):
 
 def _require_playable(found):
     """Refuse a game that cannot be loaded, and a network that does not fit it."""
-    for settings in found._replace(settings=found.settings | {"seed": [0]}).runs().values():
+    first = found.settings["seed"][0]
+    for settings in (each for each in found.runs.values() if each.seed == first):
         settings.q_network(games.load(settings.game, settings.grid_size))
 
 
@@ -162,12 +165,13 @@ def _begin(folder, wanted):
         longer, seeds = had.settings | {"seed": settings["seed"]}, had.settings["seed"]
         if settings != longer or settings["seed"][: len(seeds)] != seeds:
             words = "; ".join(f"{name} {in_words(each)}" for name, each in had.settings.items())
-            raise ValueError(f"holds a sweep of {words}; expected a new folder, or more seeds")
-        wanted = had._replace(settings=longer)
+            raise ValueError(f"holds a sweep of {words:.500}; expected a new folder, or more seeds")
+        wanted = plan(longer, had.id)
     elif {p.name for p in folder.iterdir() if not p.name.startswith(".")} - {runs.LOCK}:
         raise ValueError("holds other files; expected a new folder, or that of a sweep")
+    told = json.dumps({"id": wanted.id, "settings": wanted.settings})
     with storage.atomic_write(folder / SWEEP) as file:
-        file.write((json.dumps(wanted._asdict(), indent=2) + "\n").encode())
+        file.write(told.encode() + b"\n")
     return wanted
 
 
@@ -254,8 +258,9 @@ def _made(folder, job):
     """The last record of a run, when its files are in its folder."""
     game = games.load(job.game, job.settings.grid_size)
     with _lock(folder) as lock:
-        if (folder / runs.WEIGHTS).exists():  # the other worker has done it
-            return runs.read_metrics(folder, job.settings.goal)[-1]
+        records, _ = _records(folder, job.settings)
+        if records:  # the other worker has done it
+            return records[-1]
         state, saved = _state(folder, job.settings, game), time.monotonic()
 
         def is_due(_):
@@ -309,6 +314,8 @@ class Processes(concurrent.futures.ThreadPoolExecutor):
     def __init__(self, jobs=None):
         self.jobs = cores() if jobs is None else jobs
         super().__init__(self.jobs)
+        if os.name != "nt":  # it would let a thread have signals again that are blocked
+            multiprocessing.resource_tracker.ensure_running()
         self._own, self._all, self._stopped = threading.local(), [], False
 
     def submit(self, function, /, *arguments):
@@ -337,12 +344,18 @@ class Processes(concurrent.futures.ThreadPoolExecutor):
         raise concurrent.futures.BrokenExecutor(f"its worker died {TRIES} times, by {how}")
 
     def _begin(self):
+        if hasattr(
+            signal, "pthread_sigmask"
+        ):  # a process blocks what the thread does that begins it
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         context = multiprocessing.get_context("spawn")
         self._own.pipe, theirs = context.Pipe()
         self._own.process = context.Process(target=_serve, args=(theirs,), daemon=True)
         self._own.process.start()
         theirs.close()
         self._all.append(self._own.process)
+        if self._stopped:  # meanwhile
+            self._own.process.kill()
 
     def __exit__(self, *exception):
         """End all processes, whatever they are at."""
@@ -373,8 +386,7 @@ def _end_with_parent():
 
 def cores():
     """How many cores this process may use."""
-    counted = getattr(os, "process_cpu_count", os.cpu_count)() or 1  # from Python 3.13 on
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else counted
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def sweep(settings, executor=None, out="sweep"):
@@ -386,7 +398,8 @@ def sweep(settings, executor=None, out="sweep"):
         Values of each setting, of which all combinations are run; one that is not here is at
         its default.
     executor : concurrent.futures.Executor, optional
-        Where the runs are made; by default `Processes` on the cores of this machine.
+        Where the runs are made; by default `Processes` on the cores of this machine. Of a
+        ProcessPoolExecutor one worker that dies fails all runs that are left.
     out : path-like
         The sweep's folder: a new one, or that of a sweep of the same settings, which goes on.
         It may have more seeds now.
@@ -412,6 +425,10 @@ def sweep(settings, executor=None, out="sweep"):
     >>> [(row["gamma"], row["seed"], row["steps"]) for row in rows]
     [(0.8, 0, 9), (0.95, 0, 9), (0.8, 1, 9), (0.95, 1, 9)]
     """
+    if executor is None and getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise SystemExit(
+            'sweep: its workers import your script; put if __name__ == "__main__": in it'
+        )
     folder, found = Path(out), plan(settings)
     _require_playable(found)
     folder.mkdir(parents=True, exist_ok=True)
@@ -439,12 +456,8 @@ def jobs_left(folder, found):
     list of Job
         The runs that are not done.
     """
-    jobs = []
-    for name, settings in found.runs().items():
-        if not (runs.subfolder(folder, name) / runs.WEIGHTS).exists():
-            game = _from_anywhere(settings.game)
-            jobs.append(Job(str(folder.resolve()), found.id, name, settings, game))
-    return jobs
+    where, left = str(folder.resolve()), (each for each in results(folder, found) if each[3])
+    return [Job(where, found.id, n, each, _from_anywhere(each.game)) for n, each, *_ in left]
 
 
 def _from_anywhere(game):
@@ -473,18 +486,23 @@ def outcomes(folder, jobs, executor):
     """
     futures = {_submitted(executor, job): job for job in jobs}
     pending = set(futures)
-    while pending:
-        done, pending = concurrent.futures.wait(pending, 1, concurrent.futures.FIRST_COMPLETED)
-        for future in done:
-            try:
-                outcome = future.result()
-            except Exception as error:  # the executor's, such as that of a worker that has died
-                outcome = Outcome(None, one_line(f"{type(error).__name__}: {error}"))
-            job = futures.pop(future)
-            _keep(runs.subfolder(folder, job.name), job, outcome)
-            yield job, outcome
-        if not done:
-            yield None
+    try:
+        while pending:
+            done, pending = concurrent.futures.wait(pending, 1, concurrent.futures.FIRST_COMPLETED)
+            for future in done:
+                try:
+                    outcome = future.result()
+                except concurrent.futures.CancelledError:  # its cluster is gone: it is not done
+                    continue
+                except Exception as error:  # the executor's, such as that of a worker that died
+                    outcome = Outcome(None, one_line(f"{type(error).__name__}: {error}"))
+                _keep(runs.subfolder(folder, futures[future].name), futures[future], outcome)
+                yield futures[future], outcome
+            if not done:
+                yield None
+    finally:  # also if the caller stops
+        for future in pending:
+            future.cancel()
 
 
 def _submitted(executor, job):
@@ -504,8 +522,7 @@ def _keep(folder, job, outcome):
         with storage.atomic_write(folder / name) as file:
             file.write(outcome.files[name])
     if outcome.error:
-        game = games.load(job.settings.game, job.settings.grid_size)
-        runs.write_config(folder, job.settings, game, outcome.error)
+        runs.write_config(folder, job.settings, None, outcome.error)
 
 
 def results(folder, found):
@@ -522,21 +539,31 @@ def results(folder, found):
     ------
     (str, Settings, list of Record, str or None)
         Of each run its name, its settings and its records, or why there are none.
+
+    Raises
+    ------
+    OSError
+        If a link stands where a run's folder belongs.
     """
-    for name, settings in found.runs().items():
-        records, error = [], NOT_DONE
-        with contextlib.suppress(FileNotFoundError):
-            try:
-                place = runs.subfolder(folder, name)
-                had, _, failed = runs.read_config(place)
-                if had != settings:
-                    raise ValueError(f"{place / runs.CONFIG}: these are not its settings")
-                error = failed or error
-                if (place / runs.WEIGHTS).exists():
-                    records, error = runs.read_metrics(place, settings.goal), None
-            except ValueError as damaged:
-                error = str(damaged)
-        yield name, settings, records, error
+    for name, settings in found.runs.items():
+        yield name, settings, *_records(runs.subfolder(folder, name), settings)
+
+
+def _records(folder, settings):
+    """The records of a run that is done; of another none, and why there are none."""
+    try:
+        had, _, error = runs.read_config(folder)
+        if had != settings:
+            raise ValueError(f"{folder / runs.CONFIG}: these are not its settings")
+        if error or not (folder / runs.WEIGHTS).exists():
+            return [], error or NOT_DONE
+        records = runs.read_metrics(folder, settings.goal)
+        done = records and settings.ended(records[-1]) and records[-1].mean_return is not None
+        return (records, None) if done else ([], NOT_DONE)
+    except FileNotFoundError:
+        return [], NOT_DONE
+    except (OSError, ValueError) as error:
+        return [], str(error)
 
 
 def write_results(folder, found):
@@ -689,7 +716,9 @@ def _resumed(parser, given, chosen):
             raise ValueError(f"it holds no sweep: {error.strerror}") from error
         played = settings.get("game", ["fruit"])
         said = " ".join(one_line(game, 200) for game in played)
-        if not set(chosen.get("game", games.OWN)).issuperset(played):  # a file would be run
+        if chosen.get("game", played) != played:
+            raise ValueError(f"it plays {said}; expected no other --game")
+        if "game" not in chosen and not games.OWN.keys() >= set(played):  # a file would be run
             raise ValueError(f"it plays {said}, and only goes on if you say so: --game {said}")
     return settings | {"seed": chosen.get("seed", settings["seed"])}
 
@@ -702,12 +731,8 @@ def _executor(parser, given, stack):
     if "jobs" in given:
         parser.error("--jobs is for this machine; a Dask cluster has as many as its workers")
     with cli.refusing(parser, f"--dask {given['dask']}: {{}}".format):
-        try:
-            return stack.enter_context(
-                importlib.import_module("minidqn.dask").cluster(given["dask"])
-            )
-        except OSError as error:
-            raise ValueError(f"no scheduler answers: {error}") from error
+        cluster = importlib.import_module("minidqn.dask").cluster
+        return stack.enter_context(cluster(given["dask"]))
 
 
 def main(argv=None):
@@ -721,7 +746,7 @@ def main(argv=None):
     Returns
     -------
     int
-        Exit status: 0; 1 if runs have failed; 130 or 143 if it was told to stop.
+        Exit status: 0; 1 if a run has failed or was not made; 130 or 143 after a signal.
 
     Raises
     ------
@@ -751,7 +776,7 @@ def main(argv=None):
         with cli.announce_compilation():
             for optimizer in found.settings.get("optimizer", ["rmsprop"]):
                 command.warm_up("auto", optimizer)
-        total = len(found.runs())
+        total = len(found.runs)
         progress = Progress(total - len(jobs), total)
         try:
             for ended in outcomes(folder, jobs, executor):
@@ -765,13 +790,13 @@ def main(argv=None):
     failed = [row for row in rows if row["error"] not in (None, NOT_DONE)]
     for row in failed:
         cli.tell(f"{row['run']} failed: {row['error']}")
-    if signals and left:
+    if left:
         words = ["python", "-m", "minidqn.sweep", "--resume", str(folder)]
         for name in sorted({"game", "jobs", "dask"} & given.keys()):
             values = given[name] if name == "game" else [given[name]]
             words += [f"--{name}", *map(str, values)]
         cli.tell(f"stopped after {total - left} of {total} runs; to go on: {shlex.join(words)}")
-        return 128 + signals[0]
+        return 128 + signals[0] if signals else 1
     print(f"{total} runs, {len(failed)} failed, in {time.perf_counter() - began:.1f} s")
     print(f"results: {folder / RESULTS}")
     print(f"to compare them: {shlex.join(['python', '-m', 'minidqn.compare', str(folder)])}")

@@ -23,8 +23,8 @@ def made(folder, wins, failed=(), **settings):
               "eval_every": [2], **settings}  # fmt: skip
     plan = sweep.plan(chosen, "1")
     folder.mkdir()
-    (folder / sweep.SWEEP).write_text(json.dumps(plan._asdict()))
-    for name, each in plan.runs().items():
+    (folder / sweep.SWEEP).write_text(json.dumps({"id": "1", "settings": plan.settings}))
+    for name, each in plan.runs.items():
         place = folder / name
         place.mkdir()
         game = games.load(each.game, each.grid_size)
@@ -74,13 +74,41 @@ def test_performance_profile(scores, thresholds):
     assert found == pytest.approx(expected)
 
 
-@given(st.integers(1, 6), st.integers(1, 6))
-def test_how_many_runs_can_differ(n, m):
-    """Counted: of all ways to call n of n + m ranks x, those in which x and y do not mix."""
-    ways = list(itertools.combinations(range(n + m), n))
-    apart = sum(max(way) == n - 1 or min(way) == m for way in ways)
-    can = compare.can_differ([np.zeros(n)], [np.zeros(m)])
-    assert can == (apart / len(ways) <= 0.05)
+@pytest.mark.parametrize(("n", "m"), [(1, 6), (3, 3), (4, 4), (3, 5), (5, 2)])
+def test_chance(n, m, rng):
+    """Counted: of all ways to deal the scores to n and m runs, those that differ by as much."""
+    for _ in range(5):
+        x, y = rng.integers(0, 6, n), rng.integers(0, 6, m)
+        both, seen = np.concatenate([x, y]), compare.probability_of_improvement([x], [y])
+        ways = [np.isin(np.arange(n + m), way) for way in itertools.combinations(range(n + m), n)]
+        dealt = [compare.probability_of_improvement([both[way]], [both[~way]]) for way in ways]
+        as_far = [abs(each - 0.5) >= abs(seen - 0.5) - 1e-9 for each in dealt]
+        assert compare.chance([x], [y], rng) == pytest.approx(np.mean(as_far), abs=0.05)
+
+
+@pytest.mark.parametrize(("games", "n", "m"), [(1, 4, 4), (1, 1, 20), (3, 2, 2)])
+def test_chance_is_no_smaller_than_it_says(games, n, m, rng):
+    """Of pairs of settings that are the same it finds one in twenty different, or fewer."""
+    found = 0
+    for _ in range(300):
+        x, y = (list(rng.normal(size=(games, runs))) for runs in (n, m))
+        found += compare.chance(x, y, rng) <= 0.05
+    assert found / 300 < 0.1
+
+
+def test_many_settings_are_held_against_the_baseline_together():
+    """Holm: the least of three chances counts three times, the next twice."""
+
+    def said(*chances):
+        rows = [{"setting": "base"}]
+        rows += [{"setting": f"{c}", "improvement": 0.9, "chance": c} for c in chances]
+        return compare.verdict(rows, "base")
+
+    assert said(0.016, 0.02, 0.04) == ["better than base: 0.016; 0.02; 0.04"]
+    unknown = "with so few seeds not to be told from base: "
+    assert said(0.016, 0.03, 0.04) == ["better than base: 0.016", f"{unknown}0.03; 0.04"]
+    assert said(0.04, 0.018) == ["better than base: 0.018; 0.04"]
+    assert said(0.03, 0.026) == [f"{unknown}0.026; 0.03"]
 
 
 def test_resamples_stay_within_their_game(rng):
@@ -138,13 +166,15 @@ def test_what_a_comparison_says(tmp_path, capsys):
     folder = made(tmp_path / "gamma", wins)
     assert run(compare.main, folder, "--baseline", "gamma 0.8") == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "| setting | runs | score | 95% | P(better than gamma 0.8) | 95% |"
-    assert lines[2] == "| gamma 0.5 | 5 | 0.622 | 0.556 to 0.667 | 0.00 | 0.00 to 0.00 |"
+    assert lines[0] == "| setting | runs | score | 95% | P(better than gamma 0.8) | 95% | chance |"
+    start, chance = lines[2].removesuffix(" |").rsplit(" | ", 1)
+    assert start == "| gamma 0.5 | 5 | 0.622 | 0.556 to 0.667 | 0.00 | 0.00 to 0.00"
+    assert 0.001 < float(chance) < 0.02  # of 252 ways to deal ten runs two
     assert lines[3].startswith("| gamma 0.8 | 5 | 0.978 | ")
-    assert lines[3].endswith(" |  |  |")
+    assert lines[3].endswith(" |  |  |  |")
     assert lines[4].startswith("| gamma 0.9 | 4, 1 missing | 1.000 | ")
     assert lines[5] == "worse than gamma 0.8: gamma 0.5"
-    assert lines[6] == "too few seeds to tell from gamma 0.8: gamma 0.9"
+    assert lines[6] == "with so few seeds not to be told from gamma 0.8: gamma 0.9"
     first = rows(folder, "scores")[0]
     assert float(first["score"]) == pytest.approx(28 / 45)
     curve = [row for row in rows(folder, "curves") if row["setting"] == "gamma 0.5"]
@@ -171,7 +201,7 @@ def test_so_few_runs_differ_by_chance(tmp_path, capsys):
     """Three of each are all above the others in one of ten cases."""
     folder = made(tmp_path / "gamma", {0.5: [1, 2, 3], 0.8: [13, 14, 15]})
     assert run(compare.main, folder) == 0
-    assert "too few seeds to tell from gamma 0.5: gamma 0.8" in capsys.readouterr().out
+    assert "with so few seeds not to be told from gamma 0.5: gamma 0.8" in capsys.readouterr().out
 
 
 def test_several_sweeps_and_several_games(tmp_path):
@@ -183,8 +213,6 @@ def test_several_sweeps_and_several_games(tmp_path):
     assert (list(groups), metric, unit) == (["one", "two"], "return", "epochs")
     assert np.array(groups["one"].scores) == pytest.approx(np.array([[0, 0.25, 0.5]] * 2))
     assert np.array(groups["two"].scores) == pytest.approx(np.array([[0.5, 0.75, 1]] * 2))
-    groups, *_ = compare.read(folders, "wins", across=["seed", "game"])
-    assert [len(group.scores) for group in groups.values()] == [6, 6]
     groups, *_ = compare.read(folders, "training_return", across=())
     assert list(groups)[:2] == ["one, game fruit", "one, game snake"]
     assert groups["one, game fruit"].curves[0][0] == pytest.approx([1, 0.5, 2 / 3, 0.5])
@@ -208,6 +236,8 @@ def test_refusals(tmp_path, capsys):
         ([folder, "--baseline", "gamma 0.7"], "gamma 0.7; expected one of: gamma 0.5; gamma 0.8"),
         ([folder, steps], "some runs are counted in epochs, others in steps"),
         ([folder, "--metric", "score"], "invalid choice: 'score'"),
+        ([folder, "--across", "seed"], "invalid choice: 'seed'"),
+        ([folder, folder], "a sweep is given twice; expected different ones"),
         (
             [made(tmp_path / "none", {0.8: [0]}, seed=[5])],
             "none has no run that is done, of game fruit",

@@ -61,7 +61,8 @@ def seal():
     """Vouch for the files of all kernels that this process has compiled."""
     for kernel in _KERNELS[:]:
         if any(kernel.stats.cache_misses.values()):
-            _KERNELS.remove(kernel)  # what becomes of its files later is not vouched for
+            with contextlib.suppress(ValueError):  # another thread seals it
+                _KERNELS.remove(kernel)  # what becomes of its files later is not vouched for
             path = Path(kernel.stats.cache_path) / SEAL
             with contextlib.suppress(OSError):  # then the next process compiles again
                 sums = _checksums(path) | {file.name: _checksum(file) for file in _files(kernel)}
