@@ -32,10 +32,11 @@ def measure(job):
             train(seed=seed, epochs=job["epochs"])
         return {}
     from minidqn import sweep
+    from minidqn.processes import Processes
 
     chosen = {"seed": range(job["runs"]), "epochs": [job["epochs"]]}
     if "Dask" not in job["way"]:
-        with sweep.Processes(job["threads"]) as executor:
+        with Processes(job["threads"]) as executor:
             sweep.sweep(chosen, executor, job["folder"])
         return {}
     from distributed import LocalCluster
@@ -52,10 +53,11 @@ def measure(job):
 def sizes(job):
     """What one run sends, stores and needs, made by a worker that does not see the folder."""
     from minidqn import sweep
+    from minidqn.processes import Processes
 
     chosen = {"seed": [0], "epochs": [job["epochs"]]}
     plan = sweep.plan(chosen)
-    with sweep.Processes(1) as executor:
+    with Processes(1) as executor:
         sweep.sweep(chosen, executor, job["folder"])
         [(name, settings)] = plan.runs.items()
         away = sweep.Job(job["folder"] + "/nowhere", plan.id, name, settings, settings.game)

@@ -16,14 +16,10 @@ import itertools
 import json
 import math
 import multiprocessing
-import multiprocessing.resource_tracker
-import os
 import re
 import secrets
 import shlex
-import signal
 import tempfile
-import threading
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -31,6 +27,7 @@ from typing import NamedTuple
 from minidqn import cli, command, games, runs, storage
 from minidqn.checks import one_line, whole
 from minidqn.nn.cache import seal
+from minidqn.processes import Processes
 from minidqn.train import DivergenceError
 
 SWEEP, RESULTS = "sweep.json", "results.csv"
@@ -39,9 +36,6 @@ KEPT = (runs.CONFIG, runs.METRICS, runs.WEIGHTS)
 
 CHECKPOINT_SECONDS = 20
 """Seconds between two checkpoints of a run; a shorter run makes none."""
-
-TRIES = 3
-"""How often a run is begun whose worker dies, at most."""
 
 NOT_DONE = "not done"
 
@@ -297,96 +291,6 @@ def _state(folder, settings, game):
         if state.settings == settings:
             return state
     return runs.new_state(settings, game)
-
-
-class Processes(concurrent.futures.ThreadPoolExecutor):
-    """An executor of processes, each of which is replaced alone if it dies.
-
-    A ProcessPoolExecutor ends all its workers with the first one that dies. Here every thread
-    of a pool has a process of its own, and gives its work to the next one.
-
-    Parameters
-    ----------
-    jobs : int, optional
-        How many processes; as many as there are cores by default.
-    """
-
-    def __init__(self, jobs=None):
-        self.jobs = cores() if jobs is None else jobs
-        super().__init__(self.jobs)
-        if os.name != "nt":  # it would let a thread have signals again that are blocked
-            multiprocessing.resource_tracker.ensure_running()
-        self._own, self._all, self._stopped = threading.local(), [], False
-
-    def submit(self, function, /, *arguments):
-        """Have a process call a `function` of a module with these `arguments`."""
-        return super().submit(self._call, function, arguments)
-
-    def _call(self, function, arguments):
-        for _ in range(TRIES):
-            if not hasattr(self._own, "process"):
-                self._begin()
-            try:
-                self._own.pipe.send((function, arguments))
-                result, error = self._own.pipe.recv()
-            except (EOFError, OSError):
-                process = self._own.process
-                del self._own.process
-                process.join()
-                if self._stopped:
-                    break
-                continue
-            if error is not None:
-                raise error
-            return result
-        status = process.exitcode
-        how = f"signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
-        raise concurrent.futures.BrokenExecutor(f"its worker died {TRIES} times, by {how}")
-
-    def _begin(self):
-        if hasattr(
-            signal, "pthread_sigmask"
-        ):  # a process blocks what the thread does that begins it
-            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        context = multiprocessing.get_context("spawn")
-        self._own.pipe, theirs = context.Pipe()
-        self._own.process = context.Process(target=_serve, args=(theirs,), daemon=True)
-        self._own.process.start()
-        theirs.close()
-        self._all.append(self._own.process)
-        if self._stopped:  # meanwhile
-            self._own.process.kill()
-
-    def __exit__(self, *exception):
-        """End all processes, whatever they are at."""
-        self._stopped = True
-        self.shutdown(wait=False, cancel_futures=True)
-        for process in self._all:
-            process.kill()
-        self.shutdown()
-
-
-def _serve(pipe):
-    """In a process of `Processes`: call functions until the other end of the pipe is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the sweep's, which ends this process
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    with contextlib.suppress(EOFError):
-        while True:
-            function, arguments = pipe.recv()
-            try:
-                pipe.send((function(*arguments), None))
-            except Exception as error:
-                pipe.send((None, error))
-
-
-def _end_with_parent():
-    multiprocessing.parent_process().join()
-    os._exit(1)
-
-
-def cores():
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def sweep(settings, executor=None, out="sweep"):

@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minidqn import command, runs, sweep, train
+from minidqn.processes import TRIES, Processes
 from tests.commands import ROOT, files, names, process, refusal, run, started
 
 posix = pytest.mark.skipif(os.name == "nt", reason="this system has no signals")
@@ -106,7 +107,7 @@ def test_every_executor_gives_the_same_bytes(kind, whole, tmp_path):
     if kind == "pool":
         executor = concurrent.futures.ProcessPoolExecutor(2, multiprocessing.get_context("spawn"))
     elif kind == "processes":
-        executor = sweep.Processes(2)
+        executor = Processes(2)
     else:
         executor = Elsewhere(tmp_path / "there")
         if kind == "another sweep there":
@@ -176,7 +177,7 @@ def test_a_run_whose_worker_always_dies_is_named(dying, tmp_path):
     )
     assert re.fullmatch(named, err.splitlines()[0])
     assert "10 runs, 5 failed" in out
-    assert games_played(tmp_path) == 5 * sweep.TRIES
+    assert games_played(tmp_path) == 5 * TRIES
     assert games_played(other) == GAMES
 
 
