@@ -16,8 +16,7 @@ import numpy as np
 from benchmarks import harness
 from minidqn import compare, sweep
 
-SETTING, VALUES = "batch_size", (128, 32)
-EPOCHS = 200
+SETTING, VALUES, EPOCHS = "capacity", (100_000, 2000), 500
 RUNS = (3, 4, 5, 10, 20, 40)
 """How many seeds are drawn."""
 

@@ -359,13 +359,18 @@ def verdict(rows, baseline):
         Lines.
     """
     others = sorted((r for r in rows if r["setting"] != baseline), key=lambda row: row["chance"])
-    found = {"better than": [], "worse than": [], "with so few seeds not to be told from": []}
-    better, worse, unknown = found.values()
+    found = {"better than": [], "worse than": [], "the same scores as": []}
+    found["with so few seeds not to be told from"] = unknown = []
+    better, worse, same, _ = found.values()
     for place, row in enumerate(others):
-        differs = not unknown and row["chance"] * (len(others) - place) <= 0.05
-        side = better if row["improvement"] > 0.5 else worse
-        (side if differs else unknown).append(row["setting"])
-    return [f"{words} {baseline}: {'; '.join(them)}" for words, them in found.items() if them]
+        if not unknown and row["chance"] * (len(others) - place) <= 0.05:
+            (better if row["improvement"] > 0.5 else worse).append(row["setting"])
+        else:
+            equal = row["improvement_low"] == row["improvement_high"] == 0.5
+            (same if equal else unknown).append(row["setting"])
+    order = [row["setting"] for row in rows]
+    lines = ((words, sorted(them, key=order.index)) for words, them in found.items() if them)
+    return [f"{words} {baseline}: {'; '.join(them)}" for words, them in lines]
 
 
 def main(argv=None):
@@ -454,7 +459,7 @@ def markdown(rows, baseline):
         ]
         if "improvement" in row:
             bounds = f"{row['improvement_low']:.2f} to {row['improvement_high']:.2f}"
-            line += [f"{row['improvement']:.2f}", bounds, f"{row['chance']:.3f}"]
+            line += [f"{row['improvement']:.2f}", bounds, f"{row['chance']:.4f}"]
         lines.append(line + [""] * (len(heads) - len(line)))
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 

@@ -101,13 +101,17 @@ def test_many_settings_are_held_against_the_baseline_together():
 
     def said(*chances):
         rows = [{"setting": "base"}]
-        rows += [{"setting": f"{c}", "improvement": 0.9, "chance": c} for c in chances]
+        ends = {"improvement": 0.9, "improvement_low": 0.4, "improvement_high": 1}
+        rows += [{"setting": f"{c}", "chance": c} | ends for c in chances]
         return compare.verdict(rows, "base")
 
     assert said(0.016, 0.02, 0.04) == ["better than base: 0.016; 0.02; 0.04"]
     unknown = "with so few seeds not to be told from base: "
     assert said(0.016, 0.03, 0.04) == ["better than base: 0.016", f"{unknown}0.03; 0.04"]
     assert said(0.04, 0.018) == ["better than base: 0.018; 0.04"]
+    drawn = {"setting": "x", "improvement": 0.5, "improvement_low": 0.5, "improvement_high": 0.5}
+    rows = [{"setting": "base"}, drawn | {"chance": 1.0}]
+    assert compare.verdict(rows, "base") == ["the same scores as base: x"]
     assert said(0.03, 0.026) == [f"{unknown}0.026; 0.03"]
 
 
