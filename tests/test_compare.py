@@ -108,11 +108,11 @@ def test_many_settings_are_held_against_the_baseline_together():
     assert said(0.016, 0.02, 0.04) == ["better than base: 0.016; 0.02; 0.04"]
     unknown = "with so few seeds not to be told from base: "
     assert said(0.016, 0.03, 0.04) == ["better than base: 0.016", f"{unknown}0.03; 0.04"]
-    assert said(0.04, 0.018) == ["better than base: 0.018; 0.04"]
+    assert said(0.04, 0.018) == ["better than base: 0.04; 0.018"]
     drawn = {"setting": "x", "improvement": 0.5, "improvement_low": 0.5, "improvement_high": 0.5}
     rows = [{"setting": "base"}, drawn | {"chance": 1.0}]
     assert compare.verdict(rows, "base") == ["the same scores as base: x"]
-    assert said(0.03, 0.026) == [f"{unknown}0.026; 0.03"]
+    assert said(0.03, 0.026) == [f"{unknown}0.03; 0.026"]
 
 
 def test_resamples_stay_within_their_game(rng):
