@@ -8,6 +8,7 @@ workers of a Dask cluster on this machine, which is there before the clock start
 results/sweeps.csv and sweeps.md, and what a run takes in sweep-sizes.csv and sweep-sizes.md.
 """
 
+import concurrent.futures
 import pickle
 import statistics
 import tempfile
@@ -64,13 +65,30 @@ def sizes(job):
         outcome = executor.submit(sweep.work, away).result()
         kilobytes, compiled = executor.submit(of_this_process).result()
     files = {path.name: path.stat().st_size for path in Path(job["folder"], name).iterdir()}
+    alone = own_time(outcome, Path(job["folder"] + "-many"))
     return {
         "sent to a worker, bytes": len(pickle.dumps(away)),
         "sent back, bytes": len(pickle.dumps(outcome)),
         **{f"{name}, bytes": size for name, size in files.items()},
         "memory of a worker, MB": round(kilobytes / 1024),
         "kernels that it compiled": compiled,
+        "time of the sweep's own process, ms": round(1e3 * alone, 1),
     }
+
+
+def own_time(outcome, folder, count=200):
+    """Seconds that a sweep itself spends on a run, if its workers answer at once."""
+    from minidqn import sweep
+
+    class Ready(concurrent.futures.Executor):
+        def submit(self, function, *arguments):
+            future = concurrent.futures.Future()
+            future.set_result(outcome)
+            return future
+
+    began = time.perf_counter()
+    sweep.sweep({"seed": range(count), "epochs": [outcome.record.epoch]}, Ready(), folder)
+    return (time.perf_counter() - began) / count
 
 
 def of_this_process():
@@ -116,6 +134,11 @@ def report(arguments):
         )
     harness.write_csv("sweeps", rows)
     harness.write_table("sweeps", rows)
+    report_sizes(epochs)
+
+
+def report_sizes(epochs):
+    """In the parent: what one run takes."""
     with tempfile.TemporaryDirectory() as folder:
         job = {"way": "sizes", "epochs": epochs, "folder": f"{folder}/sweep"}
         took = harness.in_child("benchmarks.sweeps", job)

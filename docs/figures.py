@@ -36,7 +36,7 @@ from minidqn.train import training  # noqa: E402
 FIGURES = ROOT / "docs/figures"
 NUMBERS = FIGURES / "numbers.json"
 SWEEP = ROOT / "docs/sweeps/epsilon/results.csv"
-"""Of chapter 8; the default run is its first."""
+"""Of chapter 8; the default run is one of its runs."""
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "0.55"
 FRAME = (4, 7, 2)
 """Fruit row, fruit column and basket of the frame that is shown."""
@@ -317,7 +317,8 @@ def differences(committed):
             elif abs(was - now).max() > tolerance:
                 yield f"{name}, {key}: differs by {abs(was - now).max():.3g}"
     with open(SWEEP, encoding="utf-8") as file:
-        swept = next(row for row in csv.DictReader(file) if row["seed"] == "0")
+        default = {"epsilon": "0.8", "seed": "0"}
+        [swept] = (row for row in csv.DictReader(file) if default.items() <= row.items())
     if abs(float(swept["q_error"]) - found["learned"]["q_error over epochs"][-1]) > LEARNED:
         yield f"{SWEEP}: the default run with seed 0 comes out otherwise"
     for name, numbers in shown(committed).items():

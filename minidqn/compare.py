@@ -290,7 +290,7 @@ def _group(games, missing):
     return Group(scores, list(map(np.array, held)), x, missing)
 
 
-def tables(groups, baseline, rng, sign=1):
+def tables(groups, baseline, rng, metric):
     """All that the runs say, with its intervals, as rows of CSV files.
 
     Parameters
@@ -301,8 +301,8 @@ def tables(groups, baseline, rng, sign=1):
         The one that the others are held against.
     rng : numpy.random.Generator
         Draws the resamples.
-    sign : int
-        -1 if a smaller score is better.
+    metric : str
+        What a score is; a smaller q_error is better, and a greater score of any other kind.
 
     Returns
     -------
@@ -310,7 +310,7 @@ def tables(groups, baseline, rng, sign=1):
         scores, the last ones' interquartile means and the probability of improvement over the
         baseline; curves, the interquartile means on the way; profiles.
     """
-    made = {"scores": [], "curves": [], "profiles": []}
+    made, sign = {"scores": [], "curves": [], "profiles": []}, -1 if metric == "q_error" else 1
     ends = np.concatenate([each for group in groups.values() for each in group.scores])
     below = ends.min() - 0.02 * (np.ptp(ends) or 1)  # where all runs are above
     thresholds = np.linspace(below, ends.max(), POINTS)
@@ -324,7 +324,12 @@ def tables(groups, baseline, rng, sign=1):
             low, high = interval(statistic(np.concatenate(drawn, axis=1)))
             return {name: statistic(np.concatenate(values)), "low": low, "high": high}
 
-        row = {"setting": label, "runs": sum(map(len, scores)), "missing": missing}
+        row = {
+            "setting": label,
+            "runs": sum(map(len, scores)),
+            "missing": missing,
+            "metric": metric,
+        }
         row |= told("score", scores, interquartile_mean)
         if label != baseline:
             row |= improvement([sign * each for each in scores], held, rng)
@@ -415,8 +420,7 @@ def main(argv=None):
     baseline = arguments.baseline or next(iter(groups))
     if baseline not in groups:
         parser.error(f"--baseline is {baseline}; expected one of: {'; '.join(groups)}")
-    sign = -1 if metric == "q_error" else 1
-    made = tables(groups, baseline, np.random.default_rng(0), sign)
+    made = tables(groups, baseline, np.random.default_rng(0), metric)
     print(markdown(made["scores"], baseline))
     for line in verdict(made["scores"], baseline) + left_out:
         print(line)
@@ -447,7 +451,15 @@ def markdown(rows, baseline):
     str
         With a line for each setting.
     """
-    heads = ["setting", "runs", "score", "95%", f"P(better than {baseline})", "95%", "chance"]
+    heads = [
+        "setting",
+        "runs",
+        rows[0]["metric"],
+        "95%",
+        f"P(better than {baseline})",
+        "95%",
+        "chance",
+    ]
     lines = [heads, ["---"] * len(heads)]
     for row in rows:
         runs = f"{row['runs']}" + f", {row['missing']} missing" * (row["missing"] > 0)

@@ -393,7 +393,7 @@ def save_comparison(path, tables, baseline, metric, unit):
             panel.set(ylim=(len(scores) - 0.5, -0.5), yticks=range(len(scores)))
         short = [name if len(name) <= 40 else f"{name[:39]}…" for name in look]
         ends[0].set(title=metric, xlabel="interquartile mean, 95% interval", yticklabels=short)
-        than = f"0.5: neither is better; {baseline:.40}"
+        than = f"baseline: {baseline:.40}; at 0.5 neither is better"
         ends[1].set(xlim=(-0.03, 1.03), title="P(better than the baseline)", xlabel=than)
         ends[1].set_yticklabels([])
         ends[1].axvline(0.5, color="0.6", linewidth=1, linestyle="--")

@@ -150,7 +150,7 @@ def test_against_rliable(rng):
         "x": compare.Group(ours[0], [each[:, None] for each in ours[0]], np.array([1]), 0),
         "y": compare.Group(ours[1], [each[:, None] for each in ours[1]], np.array([1]), 0),
     }
-    first, _ = compare.tables(groups, "y", rng)["scores"]
+    first, _ = compare.tables(groups, "y", rng, "return")["scores"]
     np.random.seed(0)  # noqa: NPY002, which the library draws from
     _, theirs = library.get_interval_estimates(
         {"x": x}, lambda scores: np.array([metrics.aggregate_iqm(scores)]), reps=2000
@@ -170,7 +170,7 @@ def test_what_a_comparison_says(tmp_path, capsys):
     folder = made(tmp_path / "gamma", wins)
     assert run(compare.main, folder, "--baseline", "gamma 0.8") == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "| setting | runs | score | 95% | P(better than gamma 0.8) | 95% | chance |"
+    assert lines[0] == "| setting | runs | wins | 95% | P(better than gamma 0.8) | 95% | chance |"
     start, chance = lines[2].removesuffix(" |").rsplit(" | ", 1)
     assert start == "| gamma 0.5 | 5 | 0.622 | 0.556 to 0.667 | 0.00 | 0.00 to 0.00"
     assert 0.001 < float(chance) < 0.02  # of 252 ways to deal ten runs two
