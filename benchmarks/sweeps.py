@@ -1,14 +1,16 @@
 """What a sweep adds to its runs: 16 default runs one by one, by one worker, by two, by Dask.
 
-    python -m benchmarks.sweeps           # ten minutes; --quick for two short runs
+    python -m benchmarks.sweeps           # a quarter of an hour; --quick for two short runs
 
 The ways take turns, each in a process of its own, from its start to the end of the last run:
-``train`` in a loop, which keeps no files; a sweep with one worker and with two; and with the two
-workers of a Dask cluster on this machine, which is there before the clock starts. Writes
+``train`` in a loop, which keeps no files, and in two processes side by side that know nothing of
+each other, which is all that the machine can give; a sweep with one worker and with two; and with
+the two workers of a Dask cluster on this machine, which is there before the clock starts. Writes
 results/sweeps.csv and sweeps.md, and what a run takes in sweep-sizes.csv and sweep-sizes.md.
 """
 
 import concurrent.futures
+import functools
 import pickle
 import statistics
 import tempfile
@@ -17,19 +19,20 @@ from pathlib import Path
 
 from benchmarks import harness
 
-WAYS = {"train in a loop": 1, "sweep, 1 worker": 1, "sweep, 2 workers": 2, "Dask, 2 workers": 2}
+LOOP, LOOPS = "train in a loop", "train in 2 loops"
+WAYS = {LOOP: 1, "sweep, 1 worker": 1, LOOPS: 2, "sweep, 2 workers": 2, "Dask, 2 workers": 2}
 
 
 def measure(job):
     """In a child: all runs in one of the ways; or what one run takes."""
     if job["way"] == "sizes":
         return sizes(job)
-    if job["way"] == "train in a loop":
+    if job["way"] == LOOP:
         from minidqn.command import warm_up
         from minidqn.train import train
 
         warm_up("auto")
-        for seed in range(job["runs"]):
+        for seed in job["seeds"]:
             train(seed=seed, epochs=job["epochs"])
         return {}
     from minidqn import sweep
@@ -111,8 +114,12 @@ def report(arguments):
         for way, workers in ways.items():
             with tempfile.TemporaryDirectory() as folder:
                 job = {"way": way, "runs": runs, "epochs": epochs, "folder": f"{folder}/sweep"}
+                shares = [range(first, runs, workers) for first in range(workers)]
+                children = [job | {"way": LOOP, "seeds": [*each]} for each in shares]
                 began = time.perf_counter()
-                result = harness.in_child("benchmarks.sweeps", job, workers)
+                with concurrent.futures.ThreadPoolExecutor() as pool:
+                    ask = functools.partial(harness.in_child, "benchmarks.sweeps", threads=workers)
+                    [result, *_] = pool.map(ask, children if way in (LOOP, LOOPS) else [job])
                 found[way].append(result.get("seconds", time.perf_counter() - began))
     rows = []
     for way, seconds in found.items():
