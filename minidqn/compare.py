@@ -43,14 +43,15 @@ class Group(NamedTuple):
         The same while they learned.
     x : ndarray [shape=(points,)]
         When that was: after so many epochs, or environment steps.
-    failed : int
-        How many runs have no score.
+    failed, left : int
+        How many runs have failed, and how many are not done.
     """
 
     scores: list
     curves: list
     x: np.ndarray
     failed: int
+    left: int
 
 
 def interquartile_mean(scores):
@@ -221,35 +222,47 @@ def read(folders, metric=None, across=("game",)):
     ValueError
         If it is damaged, or the runs cannot be compared.
     """
-    found, names = [], [folder.resolve().name for folder in folders]
+    names = [folder.resolve().name for folder in folders]
     if len({folder.resolve() for folder in folders}) < len(folders):
         raise ValueError("a sweep is given twice; expected different ones")
-    for folder, name in zip(folders, names, strict=True):
-        plan = sweep.read_plan(folder)
-        for _, settings, records, _ in sweep.results(folder, plan):
-            words = [str(folder) if names.count(name) > 1 else name] * (len(folders) > 1)
-            words += [f"{n} {sweep.in_words(getattr(settings, n))}"
-                      for n in plan.varying if n not in across]  # fmt: skip
-            game = tuple(getattr(settings, each) for each in across)
-            found.append((", ".join(words) or name, game, records, settings.unit))
-    if len(units := {unit for *_, unit in found}) > 1:
+    made = [
+        ([str(folder) if names.count(name) > 1 else name] * (len(folders) > 1), settings, *of_run)
+        for folder, name in zip(folders, names, strict=True)
+        for _, settings, *of_run in sweep.results(folder, sweep.read_plan(folder))
+    ]
+    every = [settings for _, settings, *_ in made]
+    differing = [n for n in command.SETTINGS if len({repr(getattr(s, n)) for s in every}) > 1]
+    if metric == "q_error" and not {"gamma", "grid_size"}.isdisjoint(differing):
+        raise ValueError("metric is q_error; expected one gamma and one grid_size, as Q* has them")
+    units = {settings.unit for settings in every}
+    if len(units) > 1:
         raise ValueError("some runs are counted in epochs, others in steps; expected one of them")
     if metric is None:
-        metric = "return" if any(r and r[-1].wins is None for *_, r, _ in found) else "wins"
-    series = [(*of, *_series(records, unit, metric)) for *of, records, unit in found if records]
-    games = dict.fromkeys(game for _, game, *_ in found)
+        metric = "return" if any(r and r[-1].wins is None for _, _, r, _ in made) else "wins"
+    shown = [name for name in differing if name not in ("seed", *across)]
+    series, ended = [], []
+    for prefix, settings, records, error in made:
+        words = [f"{name} {sweep.in_words(getattr(settings, name))}" for name in shown]
+        label = ", ".join(prefix + words) or names[0]
+        game = tuple(getattr(settings, each) for each in across)
+        ended.append((label, game, error))
+        if records:
+            series.append((label, game, *_series(records, settings.unit, metric)))
+    games = dict.fromkeys(game for _, game, _ in ended)
     if len(games) > 1 and metric.endswith("return"):
         for game in games:
             ends = [values[-1] for _, each, _, values in series if each == game]
             for *_, values in (each for each in series if each[1] == game):
                 values -= min(ends)
                 values /= max(ends) - min(ends) or 1
+        metric += ", scaled"
     groups, left_out = {}, []
-    for label in dict.fromkeys(label for label, *_ in found):
+    for label in dict.fromkeys(label for label, *_ in ended):
         runs_of = [[each[2:] for each in series if each[:2] == (label, game)] for game in games]
-        missing = sum(each[0] == label for each in found) - sum(map(len, runs_of))
+        errors = [error for each, _, error in ended if each == label and error]
+        left = errors.count(sweep.NOT_DONE)
         if all(runs_of):
-            groups[label] = _group(runs_of, missing)
+            groups[label] = _group(runs_of, len(errors) - left, left)
         else:
             [first, *_] = (each for each, made in zip(games, runs_of, strict=True) if not made)
             of = ", ".join(f"{n} {sweep.in_words(v)}" for n, v in zip(across, first, strict=True))
@@ -277,7 +290,7 @@ def _series(records, unit, metric):
     return np.array([x for x, _ in measured]), np.array(values, float) / per
 
 
-def _group(games, missing):
+def _group(games, failed, left):
     """The runs of one setting, which are (when, scores) for each of its games."""
     every = [run for runs_of in games for run in runs_of]
     first, last = max(x[0] for x, _ in every), min(x[-1] for x, _ in every)
@@ -287,7 +300,7 @@ def _group(games, missing):
     x = x[np.linspace(0, len(x) - 1, min(len(x), POINTS)).round().astype(int)]
     held = [[v[np.searchsorted(when, x, "right") - 1] for when, v in each] for each in games]
     scores = [np.array([values[-1] for _, values in each]) for each in games]
-    return Group(scores, list(map(np.array, held)), x, missing)
+    return Group(scores, list(map(np.array, held)), x, failed, left)
 
 
 def tables(groups, baseline, rng, metric):
@@ -315,7 +328,7 @@ def tables(groups, baseline, rng, metric):
     below = ends.min() - 0.02 * (np.ptp(ends) or 1)  # where all runs are above
     thresholds = np.linspace(below, ends.max(), POINTS)
     held = [sign * each for each in groups[baseline].scores]
-    for label, (scores, curves, when, missing) in groups.items():
+    for label, (scores, curves, when, failed, left) in groups.items():
         indices = draws(scores, rng)
 
         def told(name, values, statistic, indices=indices):
@@ -324,12 +337,8 @@ def tables(groups, baseline, rng, metric):
             low, high = interval(statistic(np.concatenate(drawn, axis=1)))
             return {name: statistic(np.concatenate(values)), "low": low, "high": high}
 
-        row = {
-            "setting": label,
-            "runs": sum(map(len, scores)),
-            "missing": missing,
-            "metric": metric,
-        }
+        row = {"setting": label, "runs": sum(map(len, scores)), "failed": failed, "left": left}
+        row["metric"] = metric
         row |= told("score", scores, interquartile_mean)
         if label != baseline:
             row |= improvement([sign * each for each in scores], held, rng)
@@ -407,8 +416,8 @@ def main(argv=None):
     add("--across", nargs="+", default=["game"], metavar="NAME",
         choices=[name for name in command.SETTINGS if name != "seed"],
         help="settings whose values are put together (default: game)")  # fmt: skip
-    add("--out", type=cli.as_folder, metavar="FOLDER", help="folder for compare.png and its "
-        "numbers (default: the first SWEEP)")  # fmt: skip
+    add("--out", type=cli.as_folder, metavar="FOLDER", help="folder for the table, the "
+        "figure and its numbers (default: the SWEEP, if it is one)")  # fmt: skip
     arguments = parser.parse_args(argv)
     with cli.refusing(parser):
         try:
@@ -417,22 +426,27 @@ def main(argv=None):
             )
         except OSError as error:
             parser.error(f"cannot read {error.filename}: {error.strerror}")
+    scaled = ", scaled" * metric.endswith(", scaled")
+    title = METRICS[metric.removesuffix(", scaled")] + scaled
+    if len(arguments.sweeps) > 1 and arguments.out is None:
+        parser.error("--out is not given; expected a folder, with several sweeps")
     baseline = arguments.baseline or next(iter(groups))
     if baseline not in groups:
         parser.error(f"--baseline is {baseline}; expected one of: {'; '.join(groups)}")
     made = tables(groups, baseline, np.random.default_rng(0), metric)
-    print(markdown(made["scores"], baseline))
-    for line in verdict(made["scores"], baseline) + left_out:
-        print(line)
+    lines = [markdown(made["scores"], baseline), "", *verdict(made["scores"], baseline), *left_out]
+    print("\n".join(lines))
     folder = arguments.out or arguments.sweeps[0]
     with cli.writing_to(parser, "--out", folder):
         from minidqn.pictures import save_comparison
 
         folder.mkdir(parents=True, exist_ok=True)
+        with storage.atomic_write(folder / "compare.md") as file:
+            file.write(("\n".join(lines) + "\n").encode())
         for name, rows in made.items():
             storage.write_csv(folder / f"compare-{name}.csv", rows)
-        save_comparison(folder / "compare.png", made, baseline, METRICS[metric], unit)
-    print(f"figure: {folder / 'compare.png'}; its numbers: {folder / 'compare-*.csv'}")
+        save_comparison(folder / "compare.png", made, baseline, title, unit)
+    print(f"\nfigure: {folder / 'compare.png'}; its numbers: {folder / 'compare-*.csv'}")
     return 0
 
 
@@ -462,7 +476,8 @@ def markdown(rows, baseline):
     ]
     lines = [heads, ["---"] * len(heads)]
     for row in rows:
-        runs = f"{row['runs']}" + f", {row['missing']} missing" * (row["missing"] > 0)
+        runs = f"{row['runs']}" + f", {row['failed']} failed" * (row["failed"] > 0)
+        runs += f", {row['left']} not done" * (row["left"] > 0)
         line = [
             row["setting"],
             runs,

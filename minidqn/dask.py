@@ -43,6 +43,8 @@ def cluster(address):
         If there is no scheduler.
     """
     where = {"scheduler_file": address} if Path(address).is_file() else {"address": address}
+    if ":" not in address and not Path(address).is_file():
+        raise ValueError("there is no such file")
     try:
         client = distributed.Client(**where, timeout=SECONDS)
     except Exception as error:  # of an address, a file, a network

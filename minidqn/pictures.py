@@ -398,7 +398,10 @@ def save_comparison(path, tables, baseline, metric, unit):
         ends[1].set_yticklabels([])
         ends[1].axvline(0.5, color="0.6", linewidth=1, linestyle="--")
         names = ("curves", "x", "score", None), ("profiles", "threshold", "share", "post")
-        words = (f"{metric}, as they learn", unit), ("share of runs with a greater score", metric)
+        words = (
+            (f"{metric}, as they learn", unit),
+            ("performance profile: share of runs with a greater score", metric),
+        )
         for panel, (name, x, y, step), (title, below) in zip(ways, names, words, strict=True):
             for label, colour in look.items():
                 rows = [row for row in tables[name] if row["setting"] == label]

@@ -6,10 +6,18 @@ import multiprocessing
 import multiprocessing.resource_tracker
 import os
 import signal
+import sys
 import threading
 
 TRIES = 3
 """How often a call is begun whose process dies, at most."""
+
+UNGUARDED = 79
+"""Exit status of a process that would begin processes itself as it imports the user's script."""
+
+
+class WorkersError(RuntimeError):
+    """No process can work, because of the script that began them."""
 
 
 class Processes(concurrent.futures.ThreadPoolExecutor):
@@ -22,9 +30,19 @@ class Processes(concurrent.futures.ThreadPoolExecutor):
     ----------
     jobs : int, optional
         How many processes; as many as there are cores by default.
+
+    Raises
+    ------
+    WorkersError
+        If there can be no processes, here or from a call.
     """
 
     def __init__(self, jobs=None):
+        if getattr(multiprocessing.current_process(), "_inheriting", False):
+            os._exit(UNGUARDED)
+        file = getattr(sys.modules["__main__"], "__file__", None)
+        if file is not None and not os.path.isfile(file):
+            raise WorkersError(f"the script is {file}; expected a file, which workers import, too")
         self.jobs = cores() if jobs is None else jobs
         super().__init__(self.jobs)
         if os.name != "nt":  # it would let a thread have signals again that are blocked
@@ -46,6 +64,9 @@ class Processes(concurrent.futures.ThreadPoolExecutor):
                 process = self._own.process
                 del self._own.process
                 process.join()
+                if process.exitcode == UNGUARDED:
+                    guard = 'if __name__ == "__main__":'
+                    raise WorkersError(f"workers import the script; put {guard} in it") from None
                 if self._stopped:
                     break
                 continue

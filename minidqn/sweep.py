@@ -15,7 +15,6 @@ import importlib
 import itertools
 import json
 import math
-import multiprocessing
 import re
 import secrets
 import shlex
@@ -27,7 +26,7 @@ from typing import NamedTuple
 from minidqn import cli, command, games, runs, storage
 from minidqn.checks import one_line, whole
 from minidqn.nn.cache import seal
-from minidqn.processes import Processes
+from minidqn.processes import Processes, WorkersError
 from minidqn.train import DivergenceError
 
 SWEEP, RESULTS = "sweep.json", "results.csv"
@@ -69,6 +68,8 @@ class Plan(NamedTuple):
 
 def in_words(value):
     """A setting's `value` as the command line has it."""
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
     return " ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
@@ -110,9 +111,6 @@ def plan(settings, id=None):
         words = [f"{name}-{in_words(of[name])[-20:]}" for name in [*found.varying, "seed"]]
         name = re.sub(r"[^\w.]+", "-", "-".join(words)[:100], flags=re.ASCII).strip("-.")
         found.runs[f"{len(found.runs):05d}-{name}"] = runs.Settings(**of)
-    games_of = {each.game for each in found.runs.values()}
-    if "grid_size" in chosen and not games_of & games.OWN.keys():
-        raise ValueError(f"grid_size is for {' and '.join(games.OWN)}")
     return found
 
 
@@ -146,6 +144,9 @@ def _require_playable(found):
     first = found.settings["seed"][0]
     for settings in (each for each in found.runs.values() if each.seed == first):
         settings.q_network(games.load(settings.game, settings.grid_size))
+    played = set(found.settings.get("game", games.OWN))
+    if "grid_size" in found.settings and not played & games.OWN.keys():
+        raise ValueError(f"grid_size is for {' and '.join(games.OWN)}")
 
 
 def _begin(folder, wanted):
@@ -320,6 +321,8 @@ def sweep(settings, executor=None, out="sweep"):
         If there is no such sweep, or the folder holds something else.
     OSError
         If the folder cannot be written to.
+    WorkersError
+        If the script that calls this cannot be imported by processes.
 
     Examples
     --------
@@ -329,17 +332,13 @@ def sweep(settings, executor=None, out="sweep"):
     >>> [(row["gamma"], row["seed"], row["steps"]) for row in rows]
     [(0.8, 0, 9), (0.95, 0, 9), (0.8, 1, 9), (0.95, 1, 9)]
     """
-    if executor is None and getattr(multiprocessing.current_process(), "_inheriting", False):
-        raise SystemExit(
-            'sweep: its workers import your script; put if __name__ == "__main__": in it'
-        )
     folder, found = Path(out), plan(settings)
-    _require_playable(found)
-    folder.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
+        executor = executor or stack.enter_context(Processes())
+        _require_playable(found)
+        folder.mkdir(parents=True, exist_ok=True)
         stack.enter_context(runs.Lock(folder))
         found = _begin(folder, found)
-        executor = executor or stack.enter_context(Processes())
         for _ in outcomes(folder, jobs_left(folder, found), executor):
             pass
         return write_results(folder, found)
@@ -398,6 +397,8 @@ def outcomes(folder, jobs, executor):
                     outcome = future.result()
                 except concurrent.futures.CancelledError:  # its cluster is gone: it is not done
                     continue
+                except WorkersError:
+                    raise
                 except Exception as error:  # the executor's, such as that of a worker that died
                     outcome = Outcome(None, one_line(f"{type(error).__name__}: {error}"))
                 _keep(runs.subfolder(folder, futures[future].name), futures[future], outcome)
@@ -490,8 +491,10 @@ def write_results(folder, found):
     fields = runs.HEADER.split(",")[:-1]
     rows = []
     for name, settings, records, error in results(folder, found):
-        chosen = {name: getattr(settings, name) for name in names}
-        row = {"run": name} | {n: in_words(v) if n == "filters" else v for n, v in chosen.items()}
+        row = {"run": name} | {each: getattr(settings, each) for each in names}
+        row |= {
+            each: in_words(row[each]) for each in names if not isinstance(row[each], (int, float))
+        }
         last = records[-1][:-1] if records else [None] * len(fields)
         rows.append(row | dict(zip(fields, last, strict=True)) | {"error": error})
     storage.write_csv(folder / RESULTS, rows)
@@ -670,7 +673,7 @@ def main(argv=None):
             except MemoryError:
                 raise ValueError("a network of these settings does not fit into memory") from None
         executor, workers = _executor(parser, given, stack)
-        flag = "--resume" if "resume" in given else "--out"
+        flag = "--resume" if "resume" in given else "--out" if "out" in given else "without --out:"
         with cli.writing_to(parser, flag, folder):
             folder.mkdir(parents=True, exist_ok=True)
             stack.enter_context(runs.Lock(folder))

@@ -147,8 +147,8 @@ def test_against_rliable(rng):
         iqm = compare.interquartile_mean(resample.ravel())
         assert iqm == pytest.approx(metrics.aggregate_iqm(resample), abs=1e-9)
     groups = {
-        "x": compare.Group(ours[0], [each[:, None] for each in ours[0]], np.array([1]), 0),
-        "y": compare.Group(ours[1], [each[:, None] for each in ours[1]], np.array([1]), 0),
+        "x": compare.Group(ours[0], [each[:, None] for each in ours[0]], np.array([1]), 0, 0),
+        "y": compare.Group(ours[1], [each[:, None] for each in ours[1]], np.array([1]), 0, 0),
     }
     first, _ = compare.tables(groups, "y", rng, "return")["scores"]
     np.random.seed(0)  # noqa: NPY002, which the library draws from
@@ -176,9 +176,10 @@ def test_what_a_comparison_says(tmp_path, capsys):
     assert 0.001 < float(chance) < 0.02  # of 252 ways to deal ten runs two
     assert lines[3].startswith("| gamma 0.8 | 5 | 0.978 | ")
     assert lines[3].endswith(" |  |  |  |")
-    assert lines[4].startswith("| gamma 0.9 | 4, 1 missing | 1.000 | ")
-    assert lines[5] == "worse than gamma 0.8: gamma 0.5"
-    assert lines[6] == "with so few seeds not to be told from gamma 0.8: gamma 0.9"
+    assert lines[4].startswith("| gamma 0.9 | 4, 1 not done | 1.000 | ")
+    assert lines[5] == ""
+    assert lines[6] == "worse than gamma 0.8: gamma 0.5"
+    assert lines[7] == "with so few seeds not to be told from gamma 0.8: gamma 0.9"
     first = rows(folder, "scores")[0]
     assert float(first["score"]) == pytest.approx(28 / 45)
     curve = [row for row in rows(folder, "curves") if row["setting"] == "gamma 0.5"]
@@ -187,18 +188,20 @@ def test_what_a_comparison_says(tmp_path, capsys):
     profile = [row for row in rows(folder, "profiles") if row["setting"] == "gamma 0.8"]
     assert [float(profile[0]["share"]), float(profile[-1]["share"])] == [1, 0]
     assert names(folder, "compare*") == [
-        "compare-curves.csv", "compare-profiles.csv", "compare-scores.csv", "compare.png"
+        "compare-curves.csv", "compare-profiles.csv", "compare-scores.csv", "compare.md",
+        "compare.png",
     ]  # fmt: skip
 
 
 def test_a_distance_is_better_when_it_is_smaller(tmp_path, capsys):
-    folder = made(tmp_path / "gamma", {0.5: [9, 10, 8, 9, 10], 0.8: [15, 14, 15, 15, 13]})
-    before = files(folder)
+    wins = [9, 10, 8, 9, 10], [15, 14, 15, 15, 13]
+    folders = [made(tmp_path / f"{n}", {0.8: each}, units=[n]) for n, each in enumerate(wins, 1)]
+    before = files(tmp_path)
     words = ["--metric", "q_error", "--out", tmp_path / "other"]
-    assert run(compare.main, folder, *words) == 0
-    assert "better than gamma 0.5: gamma 0.8" in capsys.readouterr().out
+    assert run(compare.main, *folders, *words) == 0
+    assert "better than 1, units 1: 2, units 2" in capsys.readouterr().out
     assert float(rows(tmp_path / "other", "scores")[0]["score"]) == pytest.approx(1 - 28 / 45)
-    assert files(folder) == before
+    assert before.items() <= files(tmp_path).items()
 
 
 def test_so_few_runs_differ_by_chance(tmp_path, capsys):
@@ -214,7 +217,7 @@ def test_several_sweeps_and_several_games(tmp_path):
     made(tmp_path / "two", {0.8: [9, 12, 15]}, game=["fruit", "snake"])
     folders = [tmp_path / "one", tmp_path / "two"]
     groups, _, metric, unit = compare.read(folders, "return")
-    assert (list(groups), metric, unit) == (["one", "two"], "return", "epochs")
+    assert (list(groups), metric, unit) == (["one", "two"], "return, scaled", "epochs")
     assert np.array(groups["one"].scores) == pytest.approx(np.array([[0, 0.25, 0.5]] * 2))
     assert np.array(groups["two"].scores) == pytest.approx(np.array([[0.5, 0.75, 1]] * 2))
     groups, *_ = compare.read(folders, "training_return", across=())
@@ -225,7 +228,7 @@ def test_several_sweeps_and_several_games(tmp_path):
 def test_curves_of_steps_are_held_until_the_next_measure():
     """Runs are measured at different times."""
     runs_of = [(np.array([10, 30]), np.array([1.0, 3.0])), (np.array([20, 25]), np.array([4.0, 5]))]
-    group = compare._group([runs_of], 0)
+    group = compare._group([runs_of], 0, 0)
     assert group.x.tolist() == [20, 25]
     assert group.curves[0].tolist() == [[1, 1], [4, 5]]
     assert group.scores[0].tolist() == [3, 5]
@@ -241,6 +244,10 @@ def test_refusals(tmp_path, capsys):
         ([folder, steps], "some runs are counted in epochs, others in steps"),
         ([folder, "--metric", "score"], "invalid choice: 'score'"),
         ([folder, "--across", "seed"], "invalid choice: 'seed'"),
+        (
+            [folder, "--metric", "q_error"],
+            "metric is q_error; expected one gamma and one grid_size",
+        ),
         ([folder, folder], "a sweep is given twice; expected different ones"),
         (
             [made(tmp_path / "none", {0.8: [0]}, seed=[5])],
@@ -256,5 +263,5 @@ def test_runs_that_are_not_there(tmp_path, capsys):
     (place / runs.METRICS).write_text("nonsense")
     assert run(compare.main, folder) == 0
     out = capsys.readouterr().out
-    assert "| gamma 0.5 | 1, 1 missing |" in out
+    assert "| gamma 0.5 | 1, 1 failed |" in out
     assert "left out: gamma 0.9 has no run that is done, of game fruit\n" in out

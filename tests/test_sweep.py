@@ -277,6 +277,22 @@ def test_a_run_that_another_worker_is_at(tmp_path):
     assert {path: path.stat().st_mtime_ns for path in before} == before != {}
 
 
+@pytest.mark.parametrize("how", ["file", "stdin"])
+def test_a_script_that_processes_cannot_import(how, tmp_path):
+    """One line says so, and no run counts as failed."""
+    out = str(tmp_path / "out")
+    code = f'from minidqn.sweep import sweep\nsweep({{"epochs": [1]}}, out={out!r})\n'
+    (tmp_path / "script.py").write_text(code)
+    words = [sys.executable, tmp_path / "script.py" if how == "file" else "-"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    ended = subprocess.run(words, input=code, capture_output=True, text=True, env=environment)
+    assert ended.returncode == 1
+    wanted = "put if __name__ ==" if how == "file" else "the script is <stdin>; expected a file"
+    assert wanted in ended.stderr.splitlines()[-1]
+    assert ended.stderr.count("Traceback") <= 2  # the script's own
+    assert not list(tmp_path.glob("out/*/*"))
+
+
 def test_more_seeds(whole, tmp_path):
     folder = tmp_path / "sweep"
     pool = concurrent.futures.ThreadPoolExecutor(1)
@@ -308,6 +324,7 @@ def test_refusals(tmp_path, capsys, monkeypatch):
         ("--seeds 5001 --gamma 0 0.5", "has 10,002 runs; expected at most 10,000"),
         ("--epochs 2 --steps 3", "--epochs and --steps both say when a run ends"),
         ("--jobs 0", "--jobs is 0; expected at least 1"),
+        ("--grid-size 5 6 --game fruti", "--game is fruti; expected fruit, snake"),
         ("--grid-size 4 10", "frames of fruit are 4 x 4; expected at least 5 x 5"),
         ("--game nothing", "--game is nothing; expected fruit, snake"),
         ("--out mine", "--out mine holds other files; expected a new folder"),
