@@ -209,7 +209,7 @@ def main(argv=None):
     page = assemble(run).encode()
     with cli.writing_to(parser, flag, path), atomic_write(path) as file:
         file.write(page)
-    print(f"{path}: {len(page):,} bytes, moments: {len(run['moments'])}; any browser opens it")
+    print(f"{path}: {len(page):,} bytes, {len(run['moments'])} moments; any browser opens it")
     return 0
 
 
