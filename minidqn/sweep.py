@@ -691,6 +691,8 @@ def main(argv=None):
                 if signals:
                     break
             rows = write_results(folder, found)
+        except BrokenPipeError:  # of the progress: nobody reads it any more
+            raise
         except OSError as error:
             parser.error(f"writing to {folder} failed: {error}", 1)
     left = sum(row["error"] == NOT_DONE for row in rows)

@@ -293,6 +293,20 @@ def test_a_script_that_processes_cannot_import(how, tmp_path):
     assert not list(tmp_path.glob("out/*/*"))
 
 
+@posix
+def test_a_reader_that_goes_away(tmp_path):
+    """As ``| head -1`` does: it ends quietly, and goes on later."""
+    words = ["-m", "minidqn.sweep", "--seeds", 4, "--epochs", 3, "--out", tmp_path / "sweep"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    running = started(*words, "--jobs", 1, **pipes)
+    running.stdout.readline()
+    running.stdout.close()
+    err = running.stderr.read()
+    running.stderr.close()
+    assert (running.wait(60), err) == (141, "")
+    assert run(sweep.main, "--resume", tmp_path / "sweep", "--jobs", 1) == 0
+
+
 def test_more_seeds(whole, tmp_path):
     folder = tmp_path / "sweep"
     pool = concurrent.futures.ThreadPoolExecutor(1)
