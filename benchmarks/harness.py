@@ -383,11 +383,10 @@ def machine():
 
 def write_csv(name, rows):
     """Write rows, dicts with the same keys, to results/NAME.csv."""
+    from minidqn import storage
+
     RESULTS.mkdir(parents=True, exist_ok=True)
-    with open(RESULTS / f"{name}.csv", "w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    storage.write_csv(RESULTS / f"{name}.csv", rows)
 
 
 def read_csv(name):

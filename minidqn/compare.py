@@ -38,7 +38,7 @@ class Group(NamedTuple):
     Attributes
     ----------
     scores : list of ndarray [shape=(n,)]
-        For each game the last scores of its n runs, the greater the better.
+        For each game the last scores of its n runs.
     curves : list of ndarray [shape=(n, points)]
         The same while they learned.
     x : ndarray [shape=(points,)]
@@ -357,8 +357,8 @@ def verdict(rows, baseline):
     """What the rows of scores prove about the baseline, in words.
 
     A setting differs from it if chance, times the number of settings for which that is not shown
-    yet, is at most 0.05 (Holm's method): so one comparison in twenty is wrong, however many
-    settings it has.
+    yet, is at most 0.05 (Holm's method): so one baseline in twenty is called different from a
+    setting that is the same, however many settings there are.
 
     Parameters
     ----------
@@ -465,25 +465,14 @@ def markdown(rows, baseline):
     str
         With a line for each setting.
     """
-    heads = [
-        "setting",
-        "runs",
-        rows[0]["metric"],
-        "95%",
-        f"P(better than {baseline})",
-        "95%",
-        "chance",
-    ]
+    heads = ["setting", "runs", rows[0]["metric"], "95%"]
+    heads += [f"P(better than {baseline})", "95%", "chance"]
     lines = [heads, ["---"] * len(heads)]
     for row in rows:
         runs = f"{row['runs']}" + f", {row['failed']} failed" * (row["failed"] > 0)
         runs += f", {row['left']} not done" * (row["left"] > 0)
-        line = [
-            row["setting"],
-            runs,
-            f"{row['score']:.3f}",
-            f"{row['low']:.3f} to {row['high']:.3f}",
-        ]
+        bounds = f"{row['low']:.3f} to {row['high']:.3f}"
+        line = [row["setting"], runs, f"{row['score']:.3f}", bounds]
         if "improvement" in row:
             bounds = f"{row['improvement_low']:.2f} to {row['improvement_high']:.2f}"
             line += [f"{row['improvement']:.2f}", bounds, f"{row['chance']:.4f}"]

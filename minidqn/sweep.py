@@ -334,7 +334,8 @@ def sweep(settings, executor=None, out="sweep"):
     """
     folder, found = Path(out), plan(settings)
     with contextlib.ExitStack() as stack:
-        executor = executor or stack.enter_context(Processes())
+        if executor is None:
+            executor = stack.enter_context(Processes())
         _require_playable(found)
         folder.mkdir(parents=True, exist_ok=True)
         stack.enter_context(runs.Lock(folder))

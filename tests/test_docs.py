@@ -192,7 +192,9 @@ def test_tables_of_sweeps(folder):
     [baseline] = [row["setting"] for row in numbers if "improvement" not in row]
     assert all(row["runs"] >= 10 and row["failed"] == row["left"] == 0 for row in numbers)
     text = read(ROOT / "docs/8-experiments.md")
-    assert compare.markdown(numbers, baseline) in text
+    table = compare.markdown(numbers, baseline)
+    assert table in text
+    assert table in read(folder / "compare.md")
     assert all(line in text for line in compare.verdict(numbers, baseline))
 
 

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minidqn import command, runs, sweep, train
+from minidqn import command, images, page, play, runs, sweep, train
 from minidqn.processes import TRIES, Processes
 from tests.commands import ROOT, files, names, process, refusal, run, started
 
@@ -100,6 +100,15 @@ def test_a_run_of_a_sweep_is_the_run_alone(whole, tmp_path):
     assert run(command.main, *words) == 0
     weights = (tmp_path / "run" / runs.WEIGHTS).read_bytes()
     assert weights == whole[0]["00003-gamma-0.8-seed-1/weights.npz"]
+
+
+def test_the_other_commands_take_a_run_of_a_sweep(tmp_path, capsys):
+    folder = tmp_path / "sweep"
+    [row] = sweep.sweep({"epochs": [20]}, concurrent.futures.ThreadPoolExecutor(1), folder)
+    for main in (play.main, images.main, page.main):
+        assert run(main, folder / row["run"]) == 0
+    made = names(folder / row["run"])
+    assert {"game.gif", "curve.png", "wins.png", "page.html"} <= set(made)
 
 
 @pytest.mark.parametrize("kind", ["pool", "processes", "elsewhere", "another sweep there"])
@@ -210,10 +219,13 @@ def test_a_sweep_that_is_stopped_goes_on(how, dying, tmp_path):
     words = ["-m", "minidqn.sweep", "--game", f"{dying}:game", "--seeds", 5, "--epochs", 12]
     words += ["--batch-size", 4, "--jobs", 2, "--out", tmp_path / "sweep"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    running = started(*words, **pipes)
+    running = started(*words, **pipes, start_new_session=True)
     assert "1 of 5" in running.stdout.readline()
     time.sleep(1)  # both workers are at their second run
-    running.send_signal(signal.SIGKILL if how == "kill" else signal.SIGINT)
+    if how == "kill":
+        running.kill()
+    else:  # as a terminal does: the workers get it too
+        os.killpg(running.pid, signal.SIGINT)
     running.wait(timeout=30)
     time.sleep(0.5)
     played = games_played(tmp_path)
@@ -226,6 +238,7 @@ def test_a_sweep_that_is_stopped_goes_on(how, dying, tmp_path):
         assert int(found[1]) == len(done)
         words = [*shlex.split(found[2])]
         assert running.returncode == 130
+        assert len(err.splitlines()) == 3  # nothing of the workers
     (tmp_path / "sleep").unlink()
     status, out, err = process(*words)
     assert (status, err) == (0, "")
