@@ -38,7 +38,11 @@ CURVE, WINS, VALUES = "curve.png", "wins.png", "values.png"
 FILTERS, FEATURES = "filters.png", "features.png"
 CHARTS = (CURVE, WINS, VALUES, FILTERS, FEATURES)
 CHECKPOINT, PREVIOUS, LOCK = "checkpoint.npz", "checkpoint.prev.npz", "run.lock"
-FILES = (CONFIG, METRICS, WEIGHTS, *CHARTS, GIF, PAGE, CHECKPOINT, PREVIOUS)
+EXPORTS = {
+    "safetensors": "weights.safetensors", "onnx": "model.onnx", "torch": "weights.pt",
+    "keras": "model.keras",
+}  # fmt: skip
+FILES = (CONFIG, METRICS, WEIGHTS, *CHARTS, GIF, PAGE, *EXPORTS.values(), CHECKPOINT, PREVIOUS)
 
 FORMAT = 6
 """Version of a checkpoint's format; a file of another is refused."""
