@@ -166,7 +166,10 @@ def resume_command(folder, given=()):
     for name in ("game", "checkpoint_every", "engine"):
         if name in given and given[name] not in games.OWN:
             words += [f"--{name.replace('_', '-')}", str(given[name])]
-    return shlex.join(words + ["--no-images"] * ("no_images" in given))
+    words += [
+        f"--{name.replace('_', '-')}" for name in ("no_images", "tensorboard") if name in given
+    ]
+    return shlex.join(words)
 
 
 def run_parser(prog, description, out, kind=as_folder, default="RUN"):

@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import dataclasses
+import importlib
 import os
 import re
 import shlex
@@ -82,6 +83,7 @@ def _parser():
     add("--resume", "go on with the run in this folder; --epochs or --steps may be more", **folder)
     add("--overwrite", "replace a run that is there", action="store_true")
     add("--no-images", "draw no pictures", action="store_true")
+    add("--tensorboard", "keep curves for TensorBoard in the run's folder", action="store_true")
     return parser
 
 
@@ -262,6 +264,7 @@ def main(argv=None):
     start, draw = _old if "resume" in given else _new, "no_images" not in given
     with cli.refusing(parser):
         every = whole("--checkpoint-every", given.get("checkpoint_every", CHECKPOINT_EVERY))
+        curves = "tensorboard" in given and importlib.import_module("minidqn.tensorboard").Curves
     with contextlib.ExitStack() as stack:
         signals = signals_to_stop(stack)
         state, folder, lock, prepare = start(parser, given, stack)
@@ -270,7 +273,7 @@ def main(argv=None):
         try:
             if prepare is not None:
                 prepare(folder)
-            if not _train(state, folder, lock, signals, every):
+            if not _train(state, folder, lock, signals, every, curves):
                 hint = cli.resume_command(folder, given)
                 unit, done = state.settings.unit[:-1], state.settings.done(state.last)
                 cli.tell(f"stopped after {unit} {done}; to go on: {hint}")
@@ -309,7 +312,7 @@ def warm_up(engine, optimizer="rmsprop"):
     seal()
 
 
-def _train(state, folder, lock, signals, every):
+def _train(state, folder, lock, signals, every, curves):
     """Run the loop; whether it came to its end, and was not told to stop before."""
     settings, game, model, records = state.settings, state.game, state.model, state.records
     runs.write_config(folder, settings, game)
@@ -325,10 +328,13 @@ def _train(state, folder, lock, signals, every):
     def is_due(record):
         return record.epoch % every == 0 or settings.ended(record) or bool(signals)
 
-    for record in kept(state, folder, lock, is_due, keep_moments=True):
-        progress.show(record)
-        if signals:
-            return False
+    with curves(folder, state) if curves else contextlib.nullcontext() as curve:
+        for record in kept(state, folder, lock, is_due, keep_moments=True):
+            progress.show(record)
+            if curve:
+                curve.write(record)
+            if signals:
+                return False
     return True
 
 

@@ -34,6 +34,7 @@ from minidqn.replay import Memory
 
 CONFIG, METRICS, WEIGHTS = "config.json", "metrics.csv", "weights.npz"
 GIF, IMAGES, MOMENTS, PAGE = "game.gif", "images", "moments", "page.html"
+TENSORBOARD = "tensorboard"
 CURVE, WINS, VALUES = "curve.png", "wins.png", "values.png"
 FILTERS, FEATURES = "filters.png", "features.png"
 CHARTS = (CURVE, WINS, VALUES, FILTERS, FEATURES)
@@ -804,7 +805,7 @@ def subfolder(folder, name):
     folder : Path
         The folder of a run or a sweep.
     name : str
-        `IMAGES`, `MOMENTS`, or that of a sweep's run.
+        One of `NUMBERED`, or that of a sweep's run.
 
     Returns
     -------
@@ -818,8 +819,15 @@ def subfolder(folder, name):
     return path
 
 
+NUMBERED = {
+    IMAGES: r"[0-9]{3,}\.png", MOMENTS: r"[0-9]{6,}\.npz",
+    TENSORBOARD: r"events\.out\.tfevents\.[0-9]+\..+",
+}  # fmt: skip
+"""Folders of a run whose files are named by a number, and how these are called."""
+
+
 def numbered(folder, name):
-    """The pictures or the moments of a run, which are named by a number.
+    """The pictures, the moments or the curves of a run, which are named by a number.
 
     Parameters
     ----------
@@ -831,7 +839,7 @@ def numbered(folder, name):
     list of Path
         In no order.
     """
-    pattern = {IMAGES: r"[0-9]{3,}\.png", MOMENTS: r"[0-9]{6,}\.npz"}[name]
+    pattern = NUMBERED[name]
     return [p for p in subfolder(folder, name).glob("*") if re.fullmatch(pattern, p.name)]
 
 
@@ -843,7 +851,7 @@ def moment_path(folder, epoch):
 def _own(folder):
     """The files of the run in a folder."""
     files = [path for path in (folder / name for name in FILES) if path.exists()]
-    return [*files, *numbered(folder, IMAGES), *numbered(folder, MOMENTS)]
+    return [*files, *(path for name in NUMBERED for path in numbered(folder, name))]
 
 
 def require_free(folder, overwrite=False):
@@ -872,7 +880,7 @@ def require_free(folder, overwrite=False):
     if is_run and not overwrite:
         go_on = "use --overwrite to replace it, or --resume to go on with it"
         raise ValueError(f"holds a run already; {go_on}")
-    others = {path.name for path in folder.iterdir()} - {LOCK, IMAGES, MOMENTS}
+    others = {path.name for path in folder.iterdir()} - {LOCK, *NUMBERED}
     if not is_run and (_own(folder) or any(not name.startswith(".") for name in others)):
         raise ValueError("holds other files; expected a new folder, or that of a run")
 

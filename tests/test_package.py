@@ -25,10 +25,8 @@ FOUND = re.findall(r"`minidqn/([\w/]+)\.py`", MAP.split("\n## ")[0])
 ROOMS = ["minidqn", *dict.fromkeys(f"minidqn.{name.replace('/', '.')}" for name in FOUND)]
 ROOMS.insert(max(place for place, room in enumerate(ROOMS) if ".nn." in room) + 1, "minidqn.nn")
 ROOMS.append("minidqn.exercises")
-EXTRAS = {
-    "minidqn.gym",
-    "minidqn.dask",
-}  # modules that need an extra, which no other module imports
+# Modules that need an extra, which no other module imports.
+EXTRAS = {"minidqn.gym", "minidqn.dask", "minidqn.tensorboard"}
 # Rooms that know nothing of networks. The memory keeps its frames as a network takes them.
 STRANGERS = {"games", "fruit", "snake", "replay", "qlearning", "exact"}
 KERNELS = "minidqn.nn.kernels"  # its docstring explains its functions, which are the engine's
