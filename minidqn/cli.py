@@ -4,6 +4,7 @@ import argparse
 import collections
 import contextlib
 import errno
+import importlib
 import io
 import os
 import shlex
@@ -417,3 +418,31 @@ class Progress:
         score = " ".join(self._score())
         so_far = f"{self.settings.unit[:-1]} {done}/{goal}  loss {record.loss:.6f}  {score}"
         return f"{so_far}  {per_second:,.0f} updates/s  {left} left"
+
+
+@contextlib.contextmanager
+def watching(settings, verbose="auto"):
+    """Shows a run that is made from Python.
+
+    Parameters
+    ----------
+    settings : Settings
+        The run's.
+    verbose : "auto" or bool
+        "auto" shows it in a notebook and on a terminal, True anywhere, False nowhere.
+
+    Yields
+    ------
+    callable
+        Shows a `Record`.
+    """
+    if verbose not in ("auto", True, False):
+        raise ValueError(f"verbose is {verbose!r}; expected 'auto', True or False")
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    in_notebook = hasattr(shell, "kernel")
+    if not verbose or (verbose == "auto" and not in_notebook and not sys.stdout.isatty()):
+        yield lambda record: None
+        return
+    kind = importlib.import_module("minidqn.notebook") if in_notebook else sys.modules[__name__]
+    with announce_compilation():
+        yield kind.Progress(settings).show

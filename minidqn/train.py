@@ -4,6 +4,7 @@ import math
 import runpy
 import time
 
+from minidqn import cli
 from minidqn.evaluate import mean_return, q_error, recorded_games, wins
 from minidqn.fruit import Fruit
 from minidqn.games import Game, load
@@ -156,8 +157,10 @@ def play_test_games(model, settings, games=TEST_GAMES, game=None):
     return recorded_games(model, [game.start(rng) for _ in range(games)], game.actions)
 
 
-def train(game="fruit", engine="auto", **settings):
+def train(game="fruit", engine="auto", verbose="auto", **settings):
     """Train a network to play a game, as ``python -m minidqn.train`` does, but keep no files.
+
+    In a notebook the progress and the curve stand below the cell, and grow.
 
     Parameters
     ----------
@@ -165,6 +168,8 @@ def train(game="fruit", engine="auto", **settings):
         A game, or the name that ``games.load`` knows it by.
     engine : str
         What computes; see ``Sequential.compile``.
+    verbose : "auto" or bool
+        Whether to show how it goes; "auto" does so in a notebook and on a terminal.
     **settings
         What is to be other than in `Settings`, such as ``epochs=100``.
 
@@ -190,7 +195,12 @@ def train(game="fruit", engine="auto", **settings):
     game = game if isinstance(game, Game) else load(game, settings.grid_size)
     streams = settings.streams()
     model = settings.q_network(game, streams.weights, engine)
-    return model, list(training(model, settings, streams, game))
+    records = []
+    with cli.watching(settings, verbose) as show:
+        for record in training(model, settings, streams, game):
+            records.append(record)
+            show(record)
+    return model, records
 
 
 if __name__ == "__main__":

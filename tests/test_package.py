@@ -26,7 +26,7 @@ ROOMS = ["minidqn", *dict.fromkeys(f"minidqn.{name.replace('/', '.')}" for name 
 ROOMS.insert(max(place for place, room in enumerate(ROOMS) if ".nn." in room) + 1, "minidqn.nn")
 ROOMS.append("minidqn.exercises")
 # Modules that need an extra, which no other module imports.
-EXTRAS = {"minidqn.gym", "minidqn.dask", "minidqn.tensorboard"}
+EXTRAS = {"minidqn.gym", "minidqn.dask", "minidqn.tensorboard", "minidqn.notebook"}
 # Rooms that know nothing of networks. The memory keeps its frames as a network takes them.
 STRANGERS = {"games", "fruit", "snake", "replay", "qlearning", "exact"}
 KERNELS = "minidqn.nn.kernels"  # its docstring explains its functions, which are the engine's
