@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 
 import minidqn
+from minidqn.__main__ import COMMANDS, main
+from tests.commands import run
 
 PACKAGE = Path(minidqn.__file__).parent
 # README's map lists the modules; an import points to a module further up there, never down.
@@ -132,6 +134,23 @@ def test_a_cache_that_cannot_be_written():
         "print(q_network(5).predict(np.zeros((1, 1, 5, 5))).tolist())\n"
     )
     assert python(code) == ("[[0.0, 0.0, 0.0]]\n", "")
+
+
+def test_one_name_for_all_commands(capsys):
+    """Every module that is a command has its word, and takes the rest of the line."""
+    commands = {path.stem for path in PACKAGE.glob("*.py") if "\ndef main(" in path.read_text()}
+    commands |= {"train", "exercises"}
+    assert set(COMMANDS) == commands - {"command", "__main__"}
+    assert run(main) == 0
+    told = capsys.readouterr().out
+    for name in COMMANDS:
+        assert f"  {name} " in told
+        assert run(main, name, "--help") == 0
+        assert capsys.readouterr().out.startswith(f"usage: python -m minidqn.{name} ")
+    assert run(main, "train", "--epochs", "no") == 2
+    assert "argument --epochs: invalid int value: 'no'" in capsys.readouterr().err
+    assert run(main, "fly") == 2
+    assert re.fullmatch(r"minidqn: error: .*'fly'.*\n", capsys.readouterr().err)
 
 
 def test_every_package_is_shipped():
