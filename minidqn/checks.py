@@ -3,11 +3,13 @@
 import functools
 import numbers
 import operator
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 
-def whole(name, value, least=1, most=None):
+def whole(name: str, value: Any, least: int = 1, most: int | None = None) -> int:
     """A whole number of at least `least`.
 
     Parameters
@@ -46,7 +48,7 @@ def whole(name, value, least=1, most=None):
     return count
 
 
-def number(name, value, inside):
+def number(name: str, value: Any, inside: str) -> float:
     """A real number inside an interval.
 
     Parameters
@@ -86,7 +88,7 @@ def _bounds(inside):
     return low, high, [low] * (inside[0] == "(") + [high] * (inside[-1] == ")")
 
 
-def generator(rng):
+def generator(rng: np.random.Generator | None) -> np.random.Generator:
     """A random generator: `rng` itself, or one with fresh entropy if it is None.
 
     Parameters
@@ -111,7 +113,7 @@ def generator(rng):
     return rng
 
 
-def numeric(name, array):
+def numeric(name: str, array: npt.ArrayLike) -> np.ndarray:
     """An array of numbers.
 
     Parameters
@@ -142,7 +144,7 @@ def numeric(name, array):
     return array
 
 
-def finite(name, array):
+def finite(name: str, array: npt.ArrayLike) -> None:
     """Refuse an array that holds NaN or infinity.
 
     Parameters
@@ -161,7 +163,7 @@ def finite(name, array):
         raise ValueError(f"{name} holds NaN or infinity; expected finite numbers")
 
 
-def one_line(text, most=1000):
+def one_line(text: object, most: int = 1000) -> str:
     """Words for an error message, which may quote a file that nobody vouches for.
 
     Parameters

@@ -11,24 +11,28 @@ import shlex
 import shutil
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, NoReturn, TextIO
 
 import numpy as np
 
 from minidqn import games, runs
 from minidqn.checks import one_line
+from minidqn.nn import Sequential
+from minidqn.runs import Record, Settings
 
 
 class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line, without the usage above it."""
 
-    def error(self, message, status=2):
+    def error(self, message: object, status: int = 2) -> NoReturn:
         """Print `message` on stderr and exit with `status`."""
         tell(f"{self.prog}: error: {message}")
         self.exit(status)
 
 
-def tell(text, end="\n"):
+def tell(text: object, end: str = "\n") -> None:
     """Print `text` as one line with this `end` on stderr, if anybody reads it."""
     try:
         print(one_line(text), end=end, file=sys.stderr or io.StringIO(), flush=True)
@@ -36,7 +40,7 @@ def tell(text, end="\n"):
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, for good
 
 
-def run(main):
+def run(main: Callable[[], int]) -> NoReturn:
     """Run a command's `main` and exit with the status that it returns.
 
     Ctrl-C ends it with one line and status 130, a reader that went away (``|
@@ -71,7 +75,7 @@ def run(main):
 
 
 @contextlib.contextmanager
-def refusing(parser, words=str):
+def refusing(parser: Parser, words: Callable[[Exception], str] = str) -> Iterator[None]:
     """A mistake in the arguments, which the body finds, told as one line.
 
     Parameters
@@ -88,7 +92,7 @@ def refusing(parser, words=str):
 
 
 @contextlib.contextmanager
-def writing_to(parser, flag, folder):
+def writing_to(parser: Parser, flag: str, folder: Path) -> Iterator[None]:
     """Whatever keeps the body from writing to a folder, told as one line.
 
     The exit status is 1 if the disk is full or failed, else 2.
@@ -109,7 +113,7 @@ def writing_to(parser, flag, folder):
         parser.error(f"{flag} {folder} cannot be written to: {error.strerror}", status)
 
 
-def as_folder(text):
+def as_folder(text: str) -> Path:
     """A path from the command line, `text`, its ~ expanded.
 
     Raises
@@ -127,7 +131,7 @@ def as_folder(text):
     raise argparse.ArgumentTypeError(f"{text!r} {words}")
 
 
-def given_game(parser, name):
+def given_game(parser: Parser, name: str | None) -> games.Game | None:
     """The game that ``--game`` names, for a run that is there already.
 
     Parameters
@@ -148,7 +152,7 @@ def given_game(parser, name):
         return games.load(name)
 
 
-def resume_command(folder, given=()):
+def resume_command(folder: Path, given: Any = ()) -> str:
     """The command that goes on with the run in a `folder`, to be pasted into a shell.
 
     Parameters
@@ -173,7 +177,13 @@ def resume_command(folder, given=()):
     return shlex.join(words)
 
 
-def run_parser(prog, description, out, kind=as_folder, default="RUN"):
+def run_parser(
+    prog: str,
+    description: str,
+    out: str,
+    kind: Callable[[str], Path] = as_folder,
+    default: str = "RUN",
+) -> Parser:
     """The parser of a command that shows a finished run.
 
     Parameters
@@ -199,7 +209,7 @@ def run_parser(prog, description, out, kind=as_folder, default="RUN"):
 
 
 @contextlib.contextmanager
-def reading(parser, folder):
+def reading(parser: Parser, folder: Path) -> Iterator[None]:
     """Whatever keeps the body from reading a run, told as one line.
 
     Parameters
@@ -234,7 +244,9 @@ def _unreadable(folder, error):
     return f"it has not ended yet; {resume_command(folder, given)} goes on with it"
 
 
-def loaded_run(parser, arguments):
+def loaded_run(
+    parser: Parser, arguments: argparse.Namespace
+) -> tuple[Settings, Sequential, games.Game]:
     """A finished run; what keeps it from being read is told as one line.
 
     Parameters
@@ -258,7 +270,7 @@ def loaded_run(parser, arguments):
 
 
 @contextlib.contextmanager
-def writing_run(parser, arguments):
+def writing_run(parser: Parser, arguments: argparse.Namespace) -> Iterator[Path]:
     """The folder that a command writes to; what goes wrong there is told as one line.
 
     Parameters
@@ -283,7 +295,7 @@ def writing_run(parser, arguments):
 
 
 @contextlib.contextmanager
-def announce_compilation():
+def announce_compilation() -> Iterator[None]:
     """Say so, once and on stderr, if Numba starts to compile something in the body.
 
     Kernels that come from Numba's cache on disk are not compiled, and not
@@ -321,18 +333,18 @@ class Line:
         Where; stdout by default.
     """
 
-    def __init__(self, stream=None):
+    def __init__(self, stream: TextIO | None = None):
         self._stream, self._width = sys.stdout if stream is None else stream, 0
         self.moving = self._stream.isatty() and os.environ.get("TERM") != "dumb"
 
-    def move(self, text, last):
+    def move(self, text: str, last: bool) -> None:
         """Show `text` in place of what is there; the `last` text stays."""
         text = text[: shutil.get_terminal_size().columns - 1]
         # Blanks only over what was longer: Ctrl-C is echoed behind them.
         self.write("\r" + text.ljust(self._width) + "\n" * last)
         self._width = len(text)
 
-    def write(self, text):
+    def write(self, text: str) -> None:
         """Write `text` as it is."""
         try:
             self._stream.write(text)
@@ -343,7 +355,7 @@ class Line:
             self._stream = io.StringIO()
 
 
-def clock(seconds):
+def clock(seconds: float) -> str:
     """A number of `seconds` as minutes and seconds, such as 2:05."""
     minutes, seconds = divmod(round(seconds), 60)
     return f"{minutes}:{seconds:02d}"
@@ -365,13 +377,16 @@ class Progress:
     EVERY_EPOCHS = 100
     REFRESH_SECONDS = 0.1
 
-    def __init__(self, settings, stream=None, evaluated=None):
+    def __init__(
+        self, settings: Settings, stream: TextIO | None = None, evaluated: Record | None = None
+    ):
         self.settings, self.evaluated, self.line = settings, evaluated, Line(stream)
         self.returns = collections.deque(maxlen=100)  # of games, until one is evaluated
-        self.first = None  # the first record with updates: epochs before it cost next to nothing
+        # The first record with updates: epochs before it cost next to nothing.
+        self.first: Record | None = None
         self.shown = -1.0  # seconds of the moving line
 
-    def show(self, record):
+    def show(self, record: Record) -> None:
         """Take note of a `Record` and show it, if it is time to.
 
         Parameters
@@ -421,7 +436,9 @@ class Progress:
 
 
 @contextlib.contextmanager
-def watching(settings, verbose="auto"):
+def watching(
+    settings: runs.Settings, verbose: str | bool = "auto"
+) -> Iterator[Callable[[runs.Record], None]]:
     """Shows a run that is made from Python.
 
     Parameters

@@ -10,7 +10,9 @@ import shlex
 import signal
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +24,7 @@ from minidqn.nn.models import ENGINES
 from minidqn.qlearning import learn
 from minidqn.recipe import q_network
 from minidqn.replay import experience_replay
-from minidqn.runs import Settings
+from minidqn.runs import Record, Settings
 from minidqn.train import DivergenceError, measured, play_test_games, training
 
 CHECKPOINT_EVERY = 50
@@ -87,17 +89,18 @@ def _parser():
     return parser
 
 
-def flag(name):
+def flag(name: str) -> str:
     """The flag of the setting of this `name`."""
     return f"--{name.replace('_', '-')}"
 
 
-def letters(name):
+def letters(name: str) -> str:
     """How help calls a value of the setting of this `name`."""
-    return {float: "X", str: "GAME" if name == "game" else "NAME"}.get(SETTINGS[name].type, "N")
+    called: dict[Any, str] = {float: "X", str: "GAME" if name == "game" else "NAME"}
+    return called.get(SETTINGS[name].type, "N")
 
 
-def preset(given):
+def preset(given: dict[str, Any]) -> dict[str, Any]:
     """Arguments, with those of their preset beneath.
 
     Parameters
@@ -110,7 +113,7 @@ def preset(given):
     dict of str to object
         Of `given` and the preset's those that `given` does not contradict.
     """
-    beneath = dict(PRESETS.get(given.get("preset"), {}))
+    beneath = dict(PRESETS.get(given.get("preset", ""), {}))
     for name, other in (("epochs", "steps"), ("steps", "epochs")):
         if name in given:
             beneath.pop(other, None)
@@ -119,7 +122,7 @@ def preset(given):
     return beneath | given
 
 
-def as_flags(error):
+def as_flags(error: Exception) -> str:
     """An `error` about settings, in the words of the command line."""
     name, between, rest = str(error).partition(" is ")
     if name not in SETTINGS:
@@ -210,7 +213,7 @@ def _with_options(parser, state, given, folder):
     return state._replace(settings=settings)
 
 
-def signals_to_stop(stack):
+def signals_to_stop(stack: contextlib.ExitStack) -> list[int]:
     """Signals that have told this process to stop; the second one ends it at once.
 
     Parameters
@@ -239,7 +242,7 @@ def signals_to_stop(stack):
     return came
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> int:
     """Run the command line.
 
     Parameters
@@ -297,7 +300,7 @@ def main(argv=None):
         return 128 + signals[0] if signals else 0
 
 
-def warm_up(engine, optimizer="rmsprop"):
+def warm_up(engine: str, optimizer: str = "rmsprop") -> None:
     """Have every kernel compiled, or loaded, before the clock starts.
 
     Parameters
@@ -338,7 +341,13 @@ def _train(state, folder, lock, signals, every, curves):
     return True
 
 
-def kept(state, folder, lock, is_due, keep_moments=False):
+def kept(
+    state: runs.State,
+    folder: Path,
+    lock: runs.Lock,
+    is_due: Callable[[Record], bool],
+    keep_moments: bool = False,
+) -> Iterator[Record]:
     """``train.training`` of a run on disk: its metrics, and a checkpoint whenever one is due.
 
     Parameters

@@ -10,9 +10,12 @@ References
 Agarwal et al. (2021), *Deep Reinforcement Learning at the Edge of the Statistical Precipice*.
 """
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from minidqn import cli, command, storage, sweep
 
@@ -47,14 +50,14 @@ class Group(NamedTuple):
         How many runs have failed, and how many are not done.
     """
 
-    scores: list
-    curves: list
+    scores: list[np.ndarray]
+    curves: list[np.ndarray]
     x: np.ndarray
     failed: int
     left: int
 
 
-def interquartile_mean(scores):
+def interquartile_mean(scores: np.ndarray) -> np.ndarray:
     """The mean of the middle half: a quarter of the scores is dropped at each end.
 
     Parameters
@@ -72,7 +75,7 @@ def interquartile_mean(scores):
     return kept.mean(axis=-1, dtype=np.float64)
 
 
-def probability_of_improvement(x, y):
+def probability_of_improvement(x: Sequence[np.ndarray], y: Sequence[np.ndarray]) -> float:
     """How probable it is that a run of x scores higher than one of y; a draw counts half.
 
     Parameters
@@ -89,7 +92,7 @@ def probability_of_improvement(x, y):
     return np.mean([((a > b) + 0.5 * (a == b)).mean() for a, b in pairs])
 
 
-def performance_profile(scores, thresholds):
+def performance_profile(scores: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
     """Which share of the scores is above each threshold.
 
     Parameters
@@ -106,7 +109,9 @@ def performance_profile(scores, thresholds):
     return np.stack([(scores > threshold).mean(axis=-1) for threshold in thresholds], axis=-1)
 
 
-def draws(scores, rng, resamples=RESAMPLES):
+def draws(
+    scores: Sequence[np.ndarray], rng: np.random.Generator, resamples: int = RESAMPLES
+) -> list[np.ndarray]:
     """Which runs are drawn, with replacement, as many of each game as there are.
 
     Parameters
@@ -126,22 +131,22 @@ def draws(scores, rng, resamples=RESAMPLES):
     return [rng.integers(len(each), size=(resamples, len(each))) for each in scores]
 
 
-def interval(values):
+def interval(values: npt.ArrayLike) -> np.ndarray:
     """Between which bounds 95% of the values lie, along the first axis.
 
     Parameters
     ----------
-    values : ndarray [shape=(resamples, ...)]
+    values : array_like [shape=(resamples, ...)]
         The same number of each resample.
 
     Returns
     -------
     low, high : ndarray [shape=(...)]
     """
-    return np.quantile(values, (0.025, 0.975), axis=0)
+    return np.quantile(np.asarray(values), (0.025, 0.975), axis=0)
 
 
-def chance(x, y, rng):
+def chance(x: Sequence[np.ndarray], y: Sequence[np.ndarray], rng: np.random.Generator) -> float:
     """How often runs that are dealt anew to both sides differ by as much: a permutation test.
 
     Parameters
@@ -167,7 +172,9 @@ def chance(x, y, rng):
     return (1 + as_far.sum()) / (1 + RESAMPLES)
 
 
-def improvement(x, y, rng):
+def improvement(
+    x: Sequence[np.ndarray], y: Sequence[np.ndarray], rng: np.random.Generator
+) -> dict[str, float]:
     """The probability of improvement of x over y, with its interval.
 
     Parameters
@@ -191,7 +198,9 @@ def improvement(x, y, rng):
     return seen | {"improvement_low": low, "improvement_high": high, "chance": chance(x, y, rng)}
 
 
-def read(folders, metric=None, across=("game",)):
+def read(
+    folders: Sequence[Path], metric: str | None = None, across: Sequence[str] = ("game",)
+) -> tuple[dict[str, Group], list[str], str, str]:
     """Read the runs of sweeps, trusting nothing that their files say.
 
     Parameters
@@ -226,9 +235,9 @@ def read(folders, metric=None, across=("game",)):
     if len({folder.resolve() for folder in folders}) < len(folders):
         raise ValueError("a sweep is given twice; expected different ones")
     made = [
-        ([str(folder) if names.count(name) > 1 else name] * (len(folders) > 1), settings, *of_run)
+        ([str(folder) if names.count(name) > 1 else name] * (len(folders) > 1), *of_run[1:])
         for folder, name in zip(folders, names, strict=True)
-        for _, settings, *of_run in sweep.results(folder, sweep.read_plan(folder))
+        for of_run in sweep.results(folder, sweep.read_plan(folder))
     ]
     every = [settings for _, settings, *_ in made]
     differing = [n for n in command.SETTINGS if len({repr(getattr(s, n)) for s in every}) > 1]
@@ -269,7 +278,7 @@ def read(folders, metric=None, across=("game",)):
             left_out.append(f"left out: {label} has no run that is done, of {of}")
     if not groups:
         raise ValueError("; ".join(left_out))
-    return groups, left_out, metric, *units
+    return groups, left_out, metric, units.pop()
 
 
 def _series(records, unit, metric):
@@ -303,7 +312,9 @@ def _group(games, failed, left):
     return Group(scores, list(map(np.array, held)), x, failed, left)
 
 
-def tables(groups, baseline, rng, metric):
+def tables(
+    groups: dict[str, Group], baseline: str, rng: np.random.Generator, metric: str
+) -> dict[str, list[dict]]:
     """All that the runs say, with its intervals, as rows of CSV files.
 
     Parameters
@@ -353,7 +364,7 @@ def tables(groups, baseline, rng, metric):
     return made
 
 
-def verdict(rows, baseline):
+def verdict(rows: list[dict], baseline: str) -> list[str]:
     """What the rows of scores prove about the baseline, in words.
 
     A setting differs from it if chance, times the number of settings for which that is not shown
@@ -387,7 +398,7 @@ def verdict(rows, baseline):
     return [f"{words} {baseline}: {'; '.join(them)}" for words, them in lines]
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> int:
     """Run the command line.
 
     Parameters
@@ -450,7 +461,7 @@ def main(argv=None):
     return 0
 
 
-def markdown(rows, baseline):
+def markdown(rows: list[dict], baseline: str) -> str:
     """The rows of scores as a table of Markdown.
 
     Parameters

@@ -8,6 +8,8 @@ https://distributed.dask.org/en/stable/client.html
 """
 
 import contextlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
 from pathlib import Path
 
 try:
@@ -20,7 +22,7 @@ SECONDS = 10
 
 
 @contextlib.contextmanager
-def cluster(address):
+def cluster(address: str) -> Iterator[tuple[Executor, Callable[[], int]]]:
     """The workers of a cluster, to be used as any executor is.
 
     A run whose worker leaves is begun again by the scheduler, on another.

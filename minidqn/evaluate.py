@@ -4,20 +4,25 @@ Many games are played in lockstep: one batched forward chooses the next action
 of all of them.
 """
 
+from collections.abc import Iterable, Iterator, Sequence
+
 import numpy as np
 
 from minidqn.checks import generator, whole
 from minidqn.exact import q_star
 from minidqn.fruit import ACTIONS, draw, episode, starts
-from minidqn.qlearning import greedy
+from minidqn.games import Episode, Game
+from minidqn.qlearning import Predictor, greedy
 
 
-def greedy_games(model, episodes, actions=ACTIONS):
+def greedy_games(
+    model: Predictor, episodes: Iterable[Episode], actions: tuple[int, ...] = ACTIONS
+) -> Iterator[dict[int, tuple]]:
     """Play games with the best known action at every step.
 
     Parameters
     ----------
-    model : object
+    model : Predictor
         Anything with ``predict``.
     episodes : iterable of coroutine
         Games that have not begun, from ``Game.start`` or like ``fruit.episode()``.
@@ -50,12 +55,14 @@ def greedy_games(model, episodes, actions=ACTIONS):
         step = {game: ep.send(chosen[game]) for game, ep in running.items()}
 
 
-def mean_return(model, game, games=100, rng=None):
+def mean_return(
+    model: Predictor, game: Game, games: int = 100, rng: np.random.Generator | None = None
+) -> float:
     """The mean over games of the sum of all rewards, with greedy play.
 
     Parameters
     ----------
-    model : object
+    model : Predictor
         Anything with ``predict``.
     game : Game
         Which one.
@@ -74,7 +81,7 @@ def mean_return(model, game, games=100, rng=None):
     return sum(total for _, total in recorded_games(model, episodes, game.actions)) / games
 
 
-def random_return(game, games=1000, rng=None):
+def random_return(game: Game, games: int = 1000, rng: np.random.Generator | None = None) -> float:
     """The mean over games of the sum of all rewards, with actions drawn uniformly.
 
     Parameters
@@ -101,12 +108,14 @@ def random_return(game, games=1000, rng=None):
     return total / games
 
 
-def recorded_games(model, episodes, actions=ACTIONS):
+def recorded_games(
+    model: Predictor, episodes: Sequence[Episode], actions: tuple[int, ...] = ACTIONS
+) -> list[tuple[list[np.ndarray], float]]:
     """Play games greedily and keep every frame.
 
     Parameters
     ----------
-    model : object
+    model : Predictor
         Anything with ``predict``.
     episodes : list of coroutine
         As for `greedy_games`.
@@ -127,12 +136,12 @@ def recorded_games(model, episodes, actions=ACTIONS):
     return list(zip(frames, returns, strict=True))
 
 
-def wins(model, grid_size=10):
+def wins(model: Predictor, grid_size: int = 10) -> np.ndarray:
     """Which starts of the game greedy play wins, all of them tried.
 
     Parameters
     ----------
-    model : object
+    model : Predictor
         Anything with ``predict`` that takes (N, 1, G, G).
     grid_size : int
         Rows and columns of the grid, G.
@@ -151,12 +160,12 @@ def wins(model, grid_size=10):
     return won.reshape(grid_size, grid_size - 2)
 
 
-def win_rate(model, grid_size=10):
+def win_rate(model: Predictor, grid_size: int = 10) -> float:
     """The share of all G * (G - 2) starts that greedy play wins.
 
     Parameters
     ----------
-    model : object
+    model : Predictor
         Anything with ``predict`` that takes (N, 1, G, G).
     grid_size : int
         Rows and columns of the grid, G.
@@ -169,12 +178,12 @@ def win_rate(model, grid_size=10):
     return float(wins(model, grid_size).mean())
 
 
-def q_table(model, grid_size=10):
+def q_table(model: Predictor, grid_size: int = 10) -> np.ndarray:
     """The network's Q-values of every state in which a game goes on.
 
     Parameters
     ----------
-    model : object
+    model : Predictor
         Anything with ``predict`` that takes (N, 1, G, G).
     grid_size : int
         Rows and columns of the grid, G.
@@ -193,12 +202,12 @@ def q_table(model, grid_size=10):
     return np.reshape(rows, (grid_size - 2, grid_size, grid_size - 2, len(ACTIONS)))
 
 
-def q_error(model, grid_size=10, gamma=0.8):
+def q_error(model: Predictor, grid_size: int = 10, gamma: float = 0.8) -> float:
     """The mean of |Q - Q*| over all states in which a game goes on and all actions.
 
     Parameters
     ----------
-    model : object
+    model : Predictor
         Anything with ``predict`` that takes (N, 1, G, G).
     grid_size : int
         Rows and columns of the grid, G.

@@ -6,7 +6,7 @@ from minidqn.checks import number
 from minidqn.fruit import ACTIONS, starts
 
 
-def q_star(grid_size=10, gamma=0.8):
+def q_star(grid_size: int = 10, gamma: float = 0.8) -> np.ndarray:
     """Q*, the return of each action in each state when all later actions are the best.
 
     The game is deterministic and every step takes the fruit one row down, so one

@@ -14,7 +14,7 @@ import itertools
 import numpy as np
 
 from minidqn.checks import generator, whole
-from minidqn.games import Game
+from minidqn.games import Episode, Game
 
 ACTIONS = (-1, 0, 1)
 """Left, stay, right: columns that the basket moves in one step."""
@@ -32,7 +32,7 @@ class Fruit(Game):
         Rows and columns of the grid, at least 3.
     """
 
-    def __init__(self, grid_size=10):
+    def __init__(self, grid_size: int = 10):
         self.grid_size = whole("grid_size", grid_size, LEAST_GRID)
         begin, shape = functools.partial(episode, grid_size), (1, grid_size, grid_size)
         super().__init__(begin, ACTIONS, shape, "fruit", picture=_picture)
@@ -45,7 +45,7 @@ def _picture(frame):
     return layers
 
 
-def starts(grid_size=10):
+def starts(grid_size: int = 10) -> list[tuple[int, int]]:
     """Every way in which a game can start.
 
     Parameters
@@ -63,7 +63,7 @@ def starts(grid_size=10):
     return list(itertools.product(range(grid_size), range(1, grid_size - 1)))
 
 
-def draw(grid_size, fruit_row, fruit_column, basket):
+def draw(grid_size: int, fruit_row: int, fruit_column: int, basket: int) -> np.ndarray:
     """One frame.
 
     Parameters
@@ -86,7 +86,11 @@ def draw(grid_size, fruit_row, fruit_column, basket):
     return frame
 
 
-def episode(grid_size=10, rng=None, start=None):
+def episode(
+    grid_size: int = 10,
+    rng: np.random.Generator | None = None,
+    start: tuple[int, int] | None = None,
+) -> Episode:
     """One game, as a coroutine.
 
     ``S, reward = next(ep)`` draws the first frame, ``S, reward = ep.send(action)``

@@ -5,6 +5,7 @@ import inspect
 import runpy
 import sys
 import traceback
+from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +18,9 @@ OWN = {"fruit": "Fruit", "snake": "Snake"}
 
 MOST = 3e38
 """The greatest number of a frame, and the greatest reward: networks compute in float32."""
+
+Episode = Generator[tuple, int, None]
+"""A game as it is played, a coroutine: it yields turns, each a tuple, and is sent actions."""
 
 
 class GameError(ValueError):
@@ -44,7 +48,7 @@ class Turn(NamedTuple):
     truncated: bool
 
     @property
-    def done(self):
+    def done(self) -> bool:
         """Whether this is the last turn."""
         return self.terminated or self.truncated
 
@@ -87,7 +91,15 @@ class Game:
     (False, False, True)
     """
 
-    def __init__(self, episode, actions, shape, name=None, max_steps=100_000, picture=None):
+    def __init__(
+        self,
+        episode: Callable[..., Episode],
+        actions: Iterable[int],
+        shape: tuple[int, int, int],
+        name: str | None = None,
+        max_steps: int = 100_000,
+        picture: Callable | None = None,
+    ):
         self.name = str(name or getattr(episode, "__name__", type(episode).__name__))
         try:
             inspect.signature(episode).bind(rng=None)
@@ -105,7 +117,7 @@ class Game:
         self.max_steps = whole("max_steps", max_steps)
         self.picture = picture or np.asarray
 
-    def start(self, rng=None):
+    def start(self, rng: np.random.Generator | None = None) -> Generator[Turn, int, None]:
         """Begin a game, whose every turn is looked at.
 
         Parameters
@@ -158,7 +170,7 @@ class Game:
         """What the coroutine yielded as a `Turn`, if it is one."""
         if not isinstance(told, tuple) or not 2 <= len(told) <= 4:
             raise GameError(f"it yields {told!r:.80}; expected (frame, reward, terminated)")
-        frame, reward, *ends = np.array(told[0]), *told[1:]  # the coroutine may reuse its array
+        frame, (reward, *ends) = np.array(told[0]), told[1:]  # the coroutine may reuse its array
         if frame.shape != self.shape:
             raise GameError(f"its frame has shape {frame.shape}; expected {self.shape}")
         if frame.dtype.kind not in "fiub":
@@ -187,7 +199,7 @@ def _fault(error, path):
     return f"{type(error).__name__}{where}: {error}"
 
 
-def load(name, grid_size=10):
+def load(name: str, grid_size: int = 10) -> Game:
     """The game that a command line names.
 
     Parameters

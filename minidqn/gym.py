@@ -11,6 +11,7 @@ https://gymnasium.farama.org/api/env/
 import copy
 import importlib
 import warnings
+from typing import Any
 
 import numpy as np
 
@@ -39,9 +40,9 @@ class GameEnv(gymnasium.Env):
         As for ``games.load``.
     """
 
-    metadata = {"render_modes": ["rgb_array", "ansi"], "render_fps": 5}
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array", "ansi"], "render_fps": 5}
 
-    def __init__(self, game, render_mode=None, grid_size=10):
+    def __init__(self, game: Game | str, render_mode: str | None = None, grid_size: int = 10):
         modes = (None, *self.metadata["render_modes"])
         if render_mode not in modes:
             raise ValueError(f"render_mode is {render_mode!r}; expected one of {modes}")
@@ -49,15 +50,18 @@ class GameEnv(gymnasium.Env):
         self.render_mode = render_mode
         self.observation_space = gymnasium.spaces.Box(0, 1, self.game.shape, np.float32)
         self.action_space = gymnasium.spaces.Discrete(len(self.game.actions))
-        self._episode = self._turn = None
+        self._episode: Any = None
+        self._turn: Any = None
 
-    def reset(self, *, seed=None, options=None):
+    def reset(
+        self, *, seed: int | None = None, options: dict | None = None
+    ) -> tuple[np.ndarray, dict]:
         super().reset(seed=seed)
         self._episode = self.game.start(self.np_random)
         self._turn = next(self._episode)
         return self._turn.frame.astype(np.float32), {}
 
-    def step(self, action):
+    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict]:
         ended = self._turn is None or self._turn.done
         if ended or not self.action_space.contains(action):
             raise ValueError(f"action is {action!r}; expected reset(), then {self.action_space}")
@@ -65,7 +69,7 @@ class GameEnv(gymnasium.Env):
         frame, reward, terminated, truncated = self._turn
         return frame.astype(np.float32), float(reward), terminated, truncated, {}
 
-    def render(self):
+    def render(self) -> np.ndarray | str | None:
         if self.render_mode == "rgb_array":
             return frame_pixels(self.game.picture(self._turn.frame))
         return "\n".join(frame_text(self._turn.frame)) if self.render_mode else None
@@ -75,7 +79,7 @@ gymnasium.register("minidqn/Fruit-v0", "minidqn.gym:GameEnv", kwargs={"game": "f
 gymnasium.register("minidqn/Snake-v0", "minidqn.gym:GameEnv", kwargs={"game": "snake"})
 
 
-def game(env, max_steps=10_000):
+def game(env: str | gymnasium.Env, max_steps: int = 10_000) -> Game:
     """A game of an environment, or of any number of them that are alike.
 
     Frames are float32: bools as 0 and 1, whole numbers over the greatest that the space

@@ -5,7 +5,7 @@ from minidqn.pictures import save_charts
 from minidqn.train import play_test_games
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> int:
     """Run the command line.
 
     Parameters

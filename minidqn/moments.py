@@ -11,10 +11,13 @@ A kernel's numbers that belong to one output share a scale, the greatest of them
 a scale, 1/254 of the greatest, from what it was. Biases are few, and stay float32.
 """
 
+from pathlib import Path
+
 import numpy as np
 
 from minidqn import runs, storage
 from minidqn.checks import finite
+from minidqn.nn import Sequential
 
 MOST = 127
 """The greatest number that a weight is rounded to; an int8 holds it and its negative."""
@@ -23,7 +26,7 @@ GREATEST_SCALE = np.nextafter(np.finfo(np.float32).max / np.float32(MOST), np.fl
 """The greatest scale: 127 times as much is finite for certain, however it was rounded."""
 
 
-def is_moment(epoch):
+def is_moment(epoch: int) -> bool:
     """Whether the weights at the end of an epoch are kept.
 
     Parameters
@@ -45,7 +48,7 @@ def is_moment(epoch):
     return odd_part in (1, 3)
 
 
-def quantized(weights):
+def quantized(weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Weights in eight bits.
 
     Parameters
@@ -79,7 +82,7 @@ def quantized(weights):
     return arrays
 
 
-def dequantized(arrays):
+def dequantized(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """What eight bits say that the weights were.
 
     Parameters
@@ -99,7 +102,7 @@ def dequantized(arrays):
     }
 
 
-def save(folder, epoch, model):
+def save(folder: Path, epoch: int, model: Sequential) -> None:
     """Keep a network's weights of the end of an epoch.
 
     Parameters
@@ -108,15 +111,15 @@ def save(folder, epoch, model):
         The run's folder.
     epoch : int
         The epoch.
-    model : object
-        With ``named_weights``.
+    model : Sequential
+        The network.
     """
     path = runs.moment_path(folder, epoch)
     path.parent.mkdir(exist_ok=True)
     storage.write_arrays(path, quantized(model.named_weights()))
 
 
-def saved_epochs(folder, epochs):
+def saved_epochs(folder: Path, epochs: int) -> list[int]:
     """The moments that a run has kept.
 
     Parameters
@@ -136,7 +139,7 @@ def saved_epochs(folder, epochs):
     return sorted(epoch for epoch in kept if epoch <= epochs and is_moment(epoch))
 
 
-def load(folder, epoch, model):
+def load(folder: Path, epoch: int, model: Sequential) -> dict[str, np.ndarray]:
     """The weights of a moment, in eight bits.
 
     Parameters
@@ -145,8 +148,8 @@ def load(folder, epoch, model):
         The run's folder; nothing in it is trusted.
     epoch : int
         The moment's.
-    model : object
-        With ``named_weights``, which say what must be there; it is not changed.
+    model : Sequential
+        Its weights say what must be there; it is not changed.
 
     Returns
     -------
@@ -168,7 +171,7 @@ def load(folder, epoch, model):
     return arrays
 
 
-def discard_after(folder, epoch):
+def discard_after(folder: Path, epoch: int) -> None:
     """Remove the moments later than an epoch, which a run that goes on from there makes anew.
 
     Parameters

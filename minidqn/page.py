@@ -32,7 +32,7 @@ WEB = importlib.resources.files("minidqn") / "web"
 SCRIPTS = ("game.js", "network.js", "page.js")
 
 
-def describe(folder):
+def describe(folder: Path) -> dict:
     """All that a page tells of a run.
 
     Parameters
@@ -135,7 +135,7 @@ def _base64(array):
     return base64.b64encode(array.astype(array.dtype.newbyteorder("<")).tobytes()).decode()
 
 
-def assemble(run):
+def assemble(run: dict) -> str:
     """The page of a run, from the files in ``minidqn/web``.
 
     Parameters
@@ -186,7 +186,7 @@ def _html_file(text):
     return path
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> int:
     """Run the command line.
 
     Parameters

@@ -11,15 +11,20 @@ import contextlib
 import itertools
 import math
 import os
+from collections.abc import Generator, Iterable
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from minidqn import runs
 from minidqn.checks import finite
 from minidqn.evaluate import q_table, wins
 from minidqn.exact import q_star
 from minidqn.fruit import Fruit
+from minidqn.games import Game
+from minidqn.nn import Sequential
+from minidqn.runs import Record, Settings
 from minidqn.storage import atomic_write
 
 SIDE, DPI = 240, 100
@@ -56,7 +61,7 @@ def _matplotlib():
         yield
 
 
-def frame_pixels(frame):
+def frame_pixels(frame: npt.ArrayLike) -> np.ndarray:
     """A frame as a picture: one square a cell, each channel in its colour, the first on top.
 
     Parameters
@@ -116,7 +121,7 @@ def _of_starts(axes, table, **look):
     return axes.pcolormesh(columns, places + 1, table.T, **look)
 
 
-def save_games(folder, game, played):
+def save_games(folder: Path, game: Game, played: list[tuple[list[np.ndarray], float]]) -> None:
     """Save the frames of games as images/000.png, images/001.png, ... and game.gif.
 
     Parameters
@@ -141,7 +146,14 @@ def save_games(folder, game, played):
     save_gif(folder / runs.GIF, filter(None, shown))
 
 
-def save_charts(folder, model, game, settings, records, played):
+def save_charts(
+    folder: Path,
+    model: Sequential,
+    game: Game,
+    settings: Settings,
+    records: list[Record],
+    played: list[tuple[list[np.ndarray], float]],
+) -> list[Path]:
     """Save all figures of a run under the names that ``runs`` has for them.
 
     Parameters
@@ -155,7 +167,7 @@ def save_charts(folder, model, game, settings, records, played):
     list of Path
         The files written.
     """
-    drawn = {runs.CURVE: (save_curve, records)}
+    drawn: dict[str, tuple] = {runs.CURVE: (save_curve, records)}
     if isinstance(game, Fruit):
         exact = q_star(game.grid_size, settings.gamma)
         drawn[runs.WINS] = save_wins, wins(model, game.grid_size)
@@ -165,14 +177,14 @@ def save_charts(folder, model, game, settings, records, played):
         frame = frames[len(frames) // 2]
         outputs = model.layer_outputs(frame[np.newaxis])
         maps = [(name, y[0]) for name, y in outputs.items() if y.ndim == 4]
-        drawn[runs.FILTERS] = save_filters, model.layers[0].kernel
+        drawn[runs.FILTERS] = save_filters, model.get_weights()[0]
         drawn[runs.FEATURES] = save_feature_maps, frame_pixels(game.picture(frame)), maps
     for name, (save, *arguments) in drawn.items():
         save(folder / name, *arguments)
     return [folder / name for name in drawn]
 
 
-def save_curve(path, records):
+def save_curve(path: str | Path, records: list[Record]) -> None:
     """Save the learning curve of a run by epoch: what greedy play earns, and the loss.
 
     A run that knows its wins and its distance from Q* shows these.
@@ -212,7 +224,7 @@ def save_curve(path, records):
             axes.spines[["top", "right"]].set_visible(False)
 
 
-def save_wins(path, won):
+def save_wins(path: str | Path, won: npt.ArrayLike) -> None:
     """Save a map of the starts that greedy play wins; those that it loses have a cross.
 
     Parameters
@@ -239,7 +251,7 @@ def save_wins(path, won):
         axes.set(xlabel="column of the fruit", ylabel="column of the basket's centre")
 
 
-def save_values(path, learned, exact):
+def save_values(path: str | Path, learned: np.ndarray, exact: np.ndarray) -> None:
     """Save heat maps of learned and exact values, side by side for every action.
 
     They are of the states three steps before the end, where values are still far apart, or
@@ -293,7 +305,7 @@ def _tiles(axes, images, vmin, vmax, across, names=None):
     return axes.imshow(mosaic[:, :-gap], COLOURS, vmin=vmin, vmax=vmax, interpolation="nearest")
 
 
-def save_filters(path, kernel):
+def save_filters(path: str | Path, kernel: npt.ArrayLike) -> None:
     """Save the filters of a first convolution, each weight as a colour and a number.
 
     Parameters
@@ -327,7 +339,9 @@ def save_filters(path, kernel):
         figure.colorbar(image, ax=axes, label="weight", **BAR)
 
 
-def save_feature_maps(path, frame, maps):
+def save_feature_maps(
+    path: str | Path, frame: np.ndarray, maps: list[tuple[str, np.ndarray]]
+) -> None:
     """Save a frame, and beside it what convolutions make of it.
 
     Numbers that are not finite are left blank.
@@ -357,7 +371,9 @@ def save_feature_maps(path, frame, maps):
             figure.colorbar(image, ax=axes, label=f"output of {name}", **BAR)
 
 
-def save_comparison(path, tables, baseline, metric, unit):
+def save_comparison(
+    path: str | Path, tables: dict[str, list[dict]], baseline: str, metric: str, unit: str
+) -> None:
     """Save what several settings' runs prove: their scores, and how those came about.
 
     Parameters
@@ -419,7 +435,7 @@ def save_comparison(path, tables, baseline, metric, unit):
             panel.spines[["top", "right"]].set_visible(False)
 
 
-def save_img(directory="images"):
+def save_img(directory: str | Path = "images") -> Generator[Path | None, npt.ArrayLike, None]:
     """Save frames as 000.png, 001.png, ..., as a coroutine.
 
     ``next(saver)`` once, then ``saver.send(frame)`` for each frame.
@@ -455,7 +471,7 @@ def save_img(directory="images"):
             imsave(file, frame_pixels(frame), format="png")
 
 
-def save_gif(path, games):
+def save_gif(path: str | Path, games: Iterable[Iterable[np.ndarray]]) -> None:
     """Save games as one animation that repeats forever; each game's end is held.
 
     Parameters

@@ -2,6 +2,8 @@
 
 import sys
 import time
+from collections.abc import Sequence
+from typing import TextIO
 
 import numpy as np
 
@@ -21,7 +23,7 @@ PLAIN_CELLS = (". ", "##", "++", "--")
 """What stands for an empty cell, and for one of the first channel, of the second, ..."""
 
 
-def frame_text(frame, cells=CELLS):
+def frame_text(frame: np.ndarray, cells: Sequence[str] = CELLS) -> list[str]:
     """A frame as lines of text, two characters a cell.
 
     Parameters
@@ -42,7 +44,11 @@ def frame_text(frame, cells=CELLS):
     return ["".join(cells[min(place, len(cells) - 1)] for place in row) for row in first]
 
 
-def watch(games, stream=None, frames_per_second=6):
+def watch(
+    games: Sequence[tuple[list[np.ndarray], object]],
+    stream: TextIO | None = None,
+    frames_per_second: float = 6,
+) -> None:
     """Draw games in the terminal, each frame over the last; on a pipe, one below another.
 
     Parameters
@@ -68,7 +74,7 @@ def watch(games, stream=None, frames_per_second=6):
                 time.sleep((4 if last else 1) / frames_per_second)
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> int:
     """Run the command line.
 
     Parameters
@@ -96,11 +102,11 @@ def main(argv=None):
             games = play_test_games(model, settings, arguments.games, game)
         if not arguments.no_images:
             save_games(folder, game, games)
-    fruit, returns = isinstance(game, Fruit), [total for _, total in games]
+    returns = [total for _, total in games]
     if arguments.watch:
-        words = {1: "caught", -1: "missed"} if fruit else {}
+        words = {1.0: "caught", -1.0: "missed"} if isinstance(game, Fruit) else {}
         watch([(frames, words.get(total, f"return {total:g}")) for frames, total in games])
-    if fruit:
+    if isinstance(game, Fruit):
         won, caught = wins(model, game.grid_size), returns.count(1)
         print(f"{caught} of {len(games)} games won; {won.sum()} of all {won.size} starts")
     else:

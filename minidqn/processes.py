@@ -8,6 +8,8 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
+from typing import Any
 
 TRIES = 3
 """How often a call is begun whose process dies, at most."""
@@ -37,7 +39,7 @@ class Processes(concurrent.futures.ThreadPoolExecutor):
         If there can be no processes, here or from a call.
     """
 
-    def __init__(self, jobs=None):
+    def __init__(self, jobs: int | None = None):
         if getattr(multiprocessing.current_process(), "_inheriting", False):
             os._exit(UNGUARDED)
         file = getattr(sys.modules["__main__"], "__file__", None)
@@ -49,7 +51,8 @@ class Processes(concurrent.futures.ThreadPoolExecutor):
             multiprocessing.resource_tracker.ensure_running()
         self._own, self._all, self._stopped = threading.local(), [], False
 
-    def submit(self, function, /, *arguments):
+    # Unlike any other executor's it takes no keywords.
+    def submit(self, function: Callable, /, *arguments: Any) -> concurrent.futures.Future:  # type: ignore[override]
         """Have a process call a `function` of a module with these `arguments`."""
         return super().submit(self._call, function, arguments)
 
@@ -116,6 +119,6 @@ def _end_with_parent():
     os._exit(1)
 
 
-def cores():
+def cores() -> int:
     """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -12,13 +12,30 @@ Atari with Deep Reinforcement Learning*. Sutton & Barto, *Reinforcement Learning
 (2018), section 6.5.
 """
 
+from typing import Any, Protocol
+
 import numpy as np
+import numpy.typing as npt
 
 from minidqn.checks import generator, number
 from minidqn.fruit import ACTIONS
 
 
-def greedy(q_values, actions=ACTIONS):
+class Predictor(Protocol):
+    """A network as far as it plays: anything with ``predict``."""
+
+    def predict(self, states: np.ndarray) -> np.ndarray:
+        """Q(S, a) [shape=(N, A)] for `states` [shape=(N, C, H, W)]."""
+
+
+class Network(Predictor, Protocol):
+    """A network that learns: anything with ``predict`` and ``train_on_batch``."""
+
+    def train_on_batch(self, states: np.ndarray, targets: np.ndarray) -> float:
+        """One step that brings Q(S, a) of `states` closer to `targets`; the loss before it."""
+
+
+def greedy(q_values: npt.ArrayLike, actions: tuple[int, ...] = ACTIONS) -> np.ndarray:
     """The best action of each state.
 
     Parameters
@@ -39,7 +56,7 @@ def greedy(q_values, actions=ACTIONS):
     return np.array(actions)[q_values.argmax(axis=-1)]
 
 
-def columns(chosen, actions=ACTIONS):
+def columns(chosen: npt.ArrayLike, actions: tuple[int, ...] = ACTIONS) -> np.ndarray:
     """Which column of the Q-values each action has.
 
     Parameters
@@ -60,12 +77,18 @@ def columns(chosen, actions=ACTIONS):
     return same.argmax(axis=1)
 
 
-def epsilon_greedy(model, state, epsilon, rng, actions=ACTIONS):
+def epsilon_greedy(
+    model: Predictor,
+    state: npt.ArrayLike,
+    epsilon: float,
+    rng: np.random.Generator | None,
+    actions: tuple[int, ...] = ACTIONS,
+) -> int:
     """A random action with probability epsilon, else the best one known.
 
     Parameters
     ----------
-    model : object
+    model : Predictor
         A network; only asked when the action is not random.
     state : ndarray [shape=(C, H, W)]
         One frame.
@@ -94,7 +117,14 @@ def epsilon_greedy(model, state, epsilon, rng, actions=ACTIONS):
     return actions[np.asarray(q_values).argmax()]
 
 
-def td_targets(q_values, actions, rewards, next_values, dones, gamma=0.8):
+def td_targets(
+    q_values: npt.ArrayLike,
+    actions: npt.ArrayLike,
+    rewards: npt.ArrayLike,
+    next_values: npt.ArrayLike,
+    dones: npt.ArrayLike,
+    gamma: float = 0.8,
+) -> np.ndarray:
     """What a network should have said: the targets of one learning step.
 
     The chosen action's target is ``reward + gamma * next_value``, or ``reward`` where the
@@ -136,12 +166,12 @@ def td_targets(q_values, actions, rewards, next_values, dones, gamma=0.8):
     targets = np.array(q_values, np.result_type(q_values, np.float32))
     given = {"actions": actions, "rewards": rewards, "next_values": next_values, "dones": dones}
     for name, kinds in zip(given, ("iu", "fiu", "fiu", "b"), strict=True):
-        given[name] = array = np.asarray(given[name])
+        array = np.asarray(given[name])
         if array.shape != targets.shape[:1] or targets.ndim != 2:
             raise ValueError(f"{name} has shape {array.shape}; q_values {targets.shape}")
         if array.size and array.dtype.kind not in kinds:
             raise TypeError(f"{name} has dtype {array.dtype}; expected one of {kinds}")
-    actions, rewards, next_values, dones = given.values()
+    actions, rewards, next_values, dones = map(np.asarray, given.values())
     if not ((actions >= 0) & (actions < targets.shape[1])).all():
         raise ValueError(f"actions holds {actions!r}; expected columns below {targets.shape[1]}")
     returns = np.where(dones, rewards, rewards + gamma * next_values)
@@ -149,7 +179,14 @@ def td_targets(q_values, actions, rewards, next_values, dones, gamma=0.8):
     return targets
 
 
-def learn(model, batch, gamma=0.8, actions=ACTIONS, target=None, double=False):
+def learn(
+    model: Network,
+    batch: Any,
+    gamma: float = 0.8,
+    actions: tuple[int, ...] = ACTIONS,
+    target: Predictor | None = None,
+    double: bool = False,
+) -> float:
     """One learning step on a batch of experiences.
 
     Asks the network for its values of the next states, where a game goes on,
@@ -160,7 +197,7 @@ def learn(model, batch, gamma=0.8, actions=ACTIONS, target=None, double=False):
 
     Parameters
     ----------
-    model : object
+    model : Network
         A network, compiled.
     batch : Batch
         Experiences, at least one.
@@ -168,7 +205,7 @@ def learn(model, batch, gamma=0.8, actions=ACTIONS, target=None, double=False):
         Discount factor of the next states' values, in [0, 1).
     actions : tuple of int
         The game's.
-    target : object, optional
+    target : Predictor, optional
         A network that rates the next states in the place of `model`: its older self.
     double : bool
         Whether `model` chooses the next states' actions, and `target` only rates them.

@@ -1,6 +1,11 @@
 """The recipe of the network."""
 
+from collections.abc import Sequence
+
+import numpy as np
+
 from minidqn.fruit import Fruit
+from minidqn.games import Game
 from minidqn.nn import Conv2D, Dense, Flatten, Sequential, optimizers
 
 MOST_WEIGHTS = 2**40
@@ -8,9 +13,10 @@ MOST_WEIGHTS = 2**40
 
 
 def q_network(
-    grid_size=10, rng=None, learning_rate=0.001, engine="auto", game=None, filters=(16, 16),
-    kernel_size=3, units=100, optimizer="rmsprop", loss="mse",
-):  # fmt: skip
+    grid_size: int = 10, rng: np.random.Generator | None = None, learning_rate: float = 0.001,
+    engine: str = "auto", game: Game | None = None, filters: Sequence[int] = (16, 16),
+    kernel_size: int = 3, units: int = 100, optimizer: str = "rmsprop", loss: str = "mse",
+) -> Sequential:  # fmt: skip
     """The recipe: convolutions, two dense layers, RMSprop, mean squared error.
 
     Parameters
@@ -58,7 +64,9 @@ def q_network(
     return model
 
 
-def count_weights(game, filters=(16, 16), kernel_size=3, units=100):
+def count_weights(
+    game: Game, filters: Sequence[int] = (16, 16), kernel_size: int = 3, units: int = 100
+) -> int:
     """How many weights such a network has, without making it.
 
     Parameters

@@ -16,8 +16,11 @@ reinforcement learning*, Methods, "Training algorithm".
 import collections
 import dataclasses
 import math
+from collections.abc import Generator, Iterator
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from minidqn.checks import finite, generator, number, numeric, whole
 from minidqn.nn.kernels import gather, scan
@@ -45,22 +48,27 @@ class Batch:
         Whether the game ended, bool.
     """
 
-    states: Pixels
+    states: Pixels | np.ndarray
     actions: np.ndarray
     rewards: np.ndarray
-    next_states: Pixels
+    next_states: Pixels | np.ndarray
     dones: np.ndarray
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.actions)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[tuple[np.ndarray, int, float, np.ndarray]]:
         states, next_states = np.asarray(self.states), np.asarray(self.next_states)
         actions, rewards = self.actions.tolist(), self.rewards.tolist()
         return zip(states, actions, rewards, next_states, strict=True)
 
 
-def experience_replay(batch_size, capacity=100_000, rng=None, memory=None):
+def experience_replay(
+    batch_size: int,
+    capacity: int = 100_000,
+    rng: np.random.Generator | None = None,
+    memory: "Memory | None" = None,
+) -> Generator[Batch | None, tuple, None]:
     """A memory of the last `capacity` experiences, as a coroutine.
 
     ``next(replay)`` once, then each ``replay.send((S, action, reward, S_prime, done))``
@@ -127,7 +135,7 @@ def _replay(memory, batch_size, rng):
             batch = memory.take(rng.choice(memory.count, batch_size, replace=False))
 
 
-def n_step_returns(n, gamma):
+def n_step_returns(n: int, gamma: float) -> Generator[list[tuple], tuple, None]:
     """Experiences that look n steps ahead, as a coroutine; of one step, for n = 1.
 
     ``next`` once, then each ``send((S, action, reward, S_prime, terminated, truncated))``, a
@@ -205,8 +213,9 @@ class Memory:
         If so many experiences do not fit.
     """
 
-    def __init__(self, capacity, shape=None):
-        self.capacity, self.shape = capacity, shape
+    def __init__(self, capacity: int, shape: tuple[int, ...] | None = None):
+        self.capacity = capacity
+        self.shape: Any = shape
         self.count = self._oldest = 0
         try:  # pages that are not written to cost no memory
             self._records = np.empty((capacity, 6), np.int64)  # as in `arrays`, side by side
@@ -215,10 +224,11 @@ class Memory:
         # Rows of pixels are numbered from the first that was ever stored; row r lies at r modulo
         # the length of this ring, so that a longer one takes them under the same numbers.
         self._pixels = np.empty((1, 1 + (shape or (1,))[0]), np.int32)
-        self._newest, self._begin, self._end = None, 0, 0  # the newest frame and its rows
+        self._newest: bytes | None = None  # the newest frame
+        self._begin = self._end = 0  # its rows
         self._bounds = np.empty((2, 1), np.int32)
 
-    def store(self, experience):
+    def store(self, experience: tuple) -> None:
         """Put one `experience` behind the newest, in the place of the oldest if all are taken."""
         try:
             state, action, reward, next_state, *done = experience
@@ -278,7 +288,7 @@ class Memory:
         self._pixels[: len(rows) - len(fits)] = rows[len(fits) :]
         self._end += len(rows)
 
-    def take(self, places):
+    def take(self, places: npt.ArrayLike) -> Batch:
         """The experiences at `places`, copied into a batch; 0 is the oldest one's place."""
         places = (np.asarray(places) + self._oldest) % self.capacity
         records, n = self._records.take(places, axis=0), len(places)
@@ -296,7 +306,7 @@ class Memory:
         dones = records[:, 5] != 0
         return Batch(states, actions, rewards.view(np.float32), next_states, dones)
 
-    def arrays(self):
+    def arrays(self) -> tuple[np.ndarray, np.ndarray]:
         """All that is stored, from the oldest on.
 
         Returns
@@ -313,7 +323,9 @@ class Memory:
         return experiences, self._pixels[np.arange(used, self._end) % len(self._pixels)]
 
     @classmethod
-    def of(cls, experiences, pixels, capacity, shape):
+    def of(
+        cls, experiences: np.ndarray, pixels: np.ndarray, capacity: int, shape: tuple[int, ...]
+    ) -> "Memory":
         """A memory with what an earlier one gave, which is not trusted.
 
         Parameters

@@ -8,7 +8,6 @@ allocated before the file has been found large enough to hold that much, no link
 followed out of the folder, and no code is run because a file names it.
 """
 
-import collections
 import contextlib
 import copy
 import dataclasses
@@ -19,15 +18,16 @@ import math
 import os
 import platform
 import re
+from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
 
 from minidqn import __version__, games, storage
 from minidqn.checks import finite, number, one_line, whole
-from minidqn.nn import losses, optimizers
+from minidqn.nn import Sequential, losses, optimizers
 from minidqn.qlearning import columns
 from minidqn.recipe import count_weights, q_network
 from minidqn.replay import Memory
@@ -48,9 +48,22 @@ FILES = (CONFIG, METRICS, WEIGHTS, *CHARTS, GIF, PAGE, *EXPORTS.values(), CHECKP
 FORMAT = 6
 """Version of a checkpoint's format; a file of another is refused."""
 
-Streams = collections.namedtuple("Streams", "game exploration replay weights test")
-"""The random generators of a run, one for each kind of chance: the games, the random actions, the
-batches, the first weights, and the games that are played to see how good the network is."""
+
+class Streams(NamedTuple):
+    """The random generators of a run, one for each kind of chance.
+
+    Attributes
+    ----------
+    game, exploration, replay, weights, test : numpy.random.Generator
+        For the games, the random actions, the batches, the first weights, and the games that
+        are played to see how good the network is.
+    """
+
+    game: np.random.Generator
+    exploration: np.random.Generator
+    replay: np.random.Generator
+    weights: np.random.Generator
+    test: np.random.Generator
 
 
 def _setting(default, words):
@@ -146,42 +159,42 @@ class Settings:
         optimizers.get(self.optimizer, self.learning_rate)
 
     @property
-    def unit(self):
+    def unit(self) -> str:
         """What a run is measured in: "steps" if it is to have so many, or else "epochs"."""
         return "steps" if self.steps else "epochs"
 
     @property
-    def goal(self):
+    def goal(self) -> int:
         """How many of its unit a run is to have; it has no more epochs than that."""
         return getattr(self, self.unit)
 
-    def done(self, record):
+    def done(self, record: "Record | None") -> int:
         """How many a run has with its last `record`; none with None."""
         return 0 if record is None else record.steps if self.steps else record.epoch
 
-    def ended(self, record):
+    def ended(self, record: "Record | None") -> bool:
         """Whether a run ends with this `record`."""
         return self.done(record) >= self.goal
 
-    def epsilon_at(self, steps):
+    def epsilon_at(self, steps: int) -> float:
         """The share of random actions after so many environment `steps`."""
         if self.exploration_final_eps is None:
             return self.epsilon
         fallen = min(max(steps - self.learning_starts, 0) / self.exploration_steps, 1)
         return self.epsilon + fallen * (self.exploration_final_eps - self.epsilon)
 
-    def learning_rate_at(self, record):
+    def learning_rate_at(self, record: "Record | None") -> float:
         """The optimizer's step length in the epoch that follows `record`, None for the first."""
         if self.final_learning_rate is None:
             return self.learning_rate
         fallen = self.done(record) / self.goal
         return self.learning_rate + fallen * (self.final_learning_rate - self.learning_rate)
 
-    def learns_at(self, steps):
+    def learns_at(self, steps: int) -> bool:
         """Whether the network learns after so many environment `steps`, the last included."""
         return steps >= self.learning_starts and steps % self.train_freq == 0
 
-    def streams(self):
+    def streams(self) -> Streams:
         """The run's generators, each at its beginning: the seed, split five ways.
 
         Returns
@@ -197,7 +210,13 @@ class Settings:
         seeds = np.random.SeedSequence(self.seed).spawn(len(Streams._fields))
         return Streams(*map(np.random.default_rng, seeds))
 
-    def q_network(self, game, rng=None, engine="auto", file=None):
+    def q_network(
+        self,
+        game: games.Game,
+        rng: np.random.Generator | None = None,
+        engine: str = "auto",
+        file: Path | None = None,
+    ) -> Sequential:
         """The run's network, before its training.
 
         Parameters
@@ -212,13 +231,12 @@ class Settings:
         Sequential
             Compiled.
         """
-        sizes = {name: getattr(self, name) for name in ("filters", "kernel_size", "units")}
+        sizes, rules = (self.filters, self.kernel_size, self.units), (self.optimizer, self.loss)
         if file is not None:
-            storage.require_room(file, 4 * count_weights(game, **sizes))
-        rules = {"optimizer": self.optimizer, "loss": self.loss}
-        return q_network(None, rng, self.learning_rate, engine, game, **sizes, **rules)
+            storage.require_room(file, 4 * count_weights(game, *sizes))
+        return q_network(self.grid_size, rng, self.learning_rate, engine, game, *sizes, *rules)
 
-    def target_network(self, model):
+    def target_network(self, model: Any) -> Any:
         """A copy of a new `model`, or None if the run has no target network."""
         return copy.deepcopy(model) if self.target_update_interval else None
 
@@ -273,7 +291,7 @@ class MetricsWriter(contextlib.AbstractContextManager):
         Of the epochs that are done already: the file begins with them.
     """
 
-    def __init__(self, folder, records=()):
+    def __init__(self, folder: Path, records: Iterable[Record] = ()):
         with storage.atomic_write(folder / METRICS) as file:
             file.write(f"{HEADER}\n".encode())
             file.writelines(map(self._line, records))
@@ -284,7 +302,7 @@ class MetricsWriter(contextlib.AbstractContextManager):
         fields = ["" if value is None else str(value) for value in record]
         return f"{','.join(fields)}\n".encode()
 
-    def write(self, record):
+    def write(self, record: Record) -> None:
         """Add `record`, a `Record`, at the end."""
         self._file.write(self._line(record))
         self._file.flush()
@@ -293,7 +311,7 @@ class MetricsWriter(contextlib.AbstractContextManager):
         self._file.close()
 
 
-def read_metrics(folder, epochs):
+def read_metrics(folder: Path, epochs: int) -> list[Record]:
     """Read the records back from metrics.csv, trusting nothing that it says.
 
     Parameters
@@ -357,7 +375,9 @@ def _settings_from(named):
     return Settings(**named)
 
 
-def write_config(folder, settings, game, error=None):
+def write_config(
+    folder: Path, settings: Settings, game: games.Game | None, error: str | None = None
+) -> None:
     """Write config.json: the settings, and the versions that ran them.
 
     Parameters
@@ -379,7 +399,7 @@ def write_config(folder, settings, game, error=None):
         file.write((json.dumps(config, indent=2) + "\n").encode())
 
 
-def read_config(folder):
+def read_config(folder: Path) -> tuple[Settings, object, str | None]:
     """Read back what config.json says, trusting none of it.
 
     Parameters
@@ -418,7 +438,7 @@ def _told(game):
     return {"shape": list(game.shape), "actions": list(game.actions)}
 
 
-def game_of(settings, game=None, told=None):
+def game_of(settings: Settings, game: games.Game | None = None, told: object = None) -> games.Game:
     """The game of a run.
 
     Parameters
@@ -449,7 +469,9 @@ def game_of(settings, game=None, told=None):
     return game
 
 
-def load_run(folder, game=None):
+def load_run(
+    folder: str | Path, game: games.Game | None = None
+) -> tuple[Settings, Sequential, games.Game]:
     """A finished run: its settings, its game and its trained network.
 
     Parameters
@@ -512,19 +534,21 @@ class State(NamedTuple):
 
     settings: Settings
     game: games.Game
-    model: object
+    model: Sequential
     streams: Streams
     memory: Memory
-    records: list
-    target: object = None
+    records: list[Record]
+    target: Sequential | None = None
 
     @property
-    def last(self):
+    def last(self) -> Record | None:
         """The last record; None before the first epoch."""
         return self.records[-1] if self.records else None
 
 
-def new_state(settings, game, engine="auto", file=None):
+def new_state(
+    settings: Settings, game: games.Game, engine: str = "auto", file: Path | None = None
+) -> State:
     """The state of a run before its first epoch.
 
     Parameters
@@ -545,7 +569,7 @@ def new_state(settings, game, engine="auto", file=None):
     return State(settings, game, model, streams, memory, [], settings.target_network(model))
 
 
-def save_checkpoint(folder, state):
+def save_checkpoint(folder: Path, state: State) -> None:
     """Write the state to checkpoint.npz; what was there becomes checkpoint.prev.npz.
 
     Parameters
@@ -600,7 +624,7 @@ def _checksum(arrays):
     return np.frombuffer(digest.digest(), np.uint8)
 
 
-def load_checkpoint(path, game=None, engine=None):
+def load_checkpoint(path: Path, game: games.Game | None = None, engine: str | None = None) -> State:
     """The state that a checkpoint holds.
 
     Parameters
@@ -656,7 +680,7 @@ def load_checkpoint(path, game=None, engine=None):
             rng.bit_generator.state = header["generators"][name]
         if json.dumps(_generators(streams)) != json.dumps(header["generators"]):
             raise ValueError("a generator's state is none of PCG64's")
-        rows = np.where(np.isnan(rows), None, rows).tolist()
+        rows = [[None if math.isnan(n) else n for n in row] for row in rows.tolist()]
         records = [_record(epoch, row) for epoch, row in enumerate(rows, start=1)]
         updates = records[-1].updates if records else 0
         if arrays.get("optimizer/updates", updates) != updates:
@@ -664,7 +688,9 @@ def load_checkpoint(path, game=None, engine=None):
         return State(settings, game, model, streams, memory, records, target)
 
 
-def load_latest(folder, game=None, engine=None):
+def load_latest(
+    folder: Path, game: games.Game | None = None, engine: str | None = None
+) -> tuple[State, list[str]]:
     """The state of a run's newest checkpoint that is whole.
 
     Parameters
@@ -699,7 +725,7 @@ def load_latest(folder, game=None, engine=None):
     raise wrong[-1] if wrong else ValueError("; ".join(errors.values()))
 
 
-def discard_newest(folder):
+def discard_newest(folder: Path) -> None:
     """Let the previous checkpoint take the place of one that cannot be read.
 
     Without this the next save would keep the damaged one instead of the other.
@@ -731,7 +757,7 @@ class Lock(contextlib.AbstractContextManager):
         If the file cannot be made, or the system has no locks there.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder: Path):
         self._path = folder / LOCK
         while True:
             self._file = storage.open_regular(self._path, "ab+", getattr(os, "O_NOFOLLOW", 0))
@@ -759,7 +785,7 @@ class Lock(contextlib.AbstractContextManager):
             self.__exit__()
             raise
 
-    def require(self):
+    def require(self) -> None:
         """See to it that the folder is still this training's.
 
         Raises
@@ -797,7 +823,7 @@ def _lock(file):
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def subfolder(folder, name):
+def subfolder(folder: Path, name: str) -> Path:
     """The path of a folder in another, which must not be a link to another place.
 
     Parameters
@@ -826,7 +852,7 @@ NUMBERED = {
 """Folders of a run whose files are named by a number, and how these are called."""
 
 
-def numbered(folder, name):
+def numbered(folder: Path, name: str) -> list[Path]:
     """The pictures, the moments or the curves of a run, which are named by a number.
 
     Parameters
@@ -843,7 +869,7 @@ def numbered(folder, name):
     return [p for p in subfolder(folder, name).glob("*") if re.fullmatch(pattern, p.name)]
 
 
-def moment_path(folder, epoch):
+def moment_path(folder: Path, epoch: int) -> Path:
     """The file of a run's `folder` that keeps the weights of the end of an `epoch`."""
     return subfolder(folder, MOMENTS) / f"{epoch:06d}.npz"
 
@@ -854,7 +880,7 @@ def _own(folder):
     return [*files, *(path for name in NUMBERED for path in numbered(folder, name))]
 
 
-def require_free(folder, overwrite=False):
+def require_free(folder: Path, overwrite: bool = False) -> None:
     """See to it that a new run may have a folder, which exists.
 
     Parameters
@@ -885,7 +911,7 @@ def require_free(folder, overwrite=False):
         raise ValueError("holds other files; expected a new folder, or that of a run")
 
 
-def clear(folder):
+def clear(folder: Path) -> None:
     """Remove the files of a run, and nothing else, from its `folder`."""
     for path in _own(folder):
         path.unlink()

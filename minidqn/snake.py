@@ -11,7 +11,7 @@ import itertools
 import numpy as np
 
 from minidqn.checks import generator, whole
-from minidqn.games import Game
+from minidqn.games import Episode, Game
 
 ACTIONS = (0, 1, 2, 3)
 """Up, right, down, left."""
@@ -29,13 +29,13 @@ class Snake(Game):
         Rows and columns of the grid, at least 3.
     """
 
-    def __init__(self, grid_size=10):
+    def __init__(self, grid_size: int = 10):
         grid_size = whole("grid_size", grid_size, 3)
         begin, shape = functools.partial(episode, grid_size), (3, grid_size, grid_size)
         super().__init__(begin, ACTIONS, shape, "snake")
 
 
-def episode(grid_size=10, rng=None):
+def episode(grid_size: int = 10, rng: np.random.Generator | None = None) -> Episode:
     """One game, as a coroutine.
 
     Parameters

@@ -9,7 +9,9 @@ import math
 import os
 import stat
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO, BinaryIO
 
 import numpy as np
 
@@ -24,7 +26,7 @@ class FileError(ValueError):
 
 
 @contextlib.contextmanager
-def untrusted(path):
+def untrusted(path: str | Path) -> Iterator[None]:
     """Whatever goes wrong with what a file holds, told as one line that names the file.
 
     Parameters
@@ -50,7 +52,7 @@ def untrusted(path):
 
 
 @contextlib.contextmanager
-def atomic_write(path, previous=None):
+def atomic_write(path: str | Path, previous: str | Path | None = None) -> Iterator[BinaryIO]:
     """Open a file for writing bytes that takes its name only once it is complete.
 
     The bytes go to a temporary file in the same folder, which is flushed to the
@@ -97,7 +99,7 @@ def atomic_write(path, previous=None):
             os.close(folder)
 
 
-def remove_leftovers(folder):
+def remove_leftovers(folder: Path) -> None:
     """Remove what killed processes have begun to write to a folder with ``atomic_write``.
 
     Parameters
@@ -109,7 +111,9 @@ def remove_leftovers(folder):
         path.unlink()
 
 
-def write_arrays(path, arrays, previous=None):
+def write_arrays(
+    path: str | Path, arrays: dict[str, np.ndarray], previous: str | Path | None = None
+) -> None:
     """Write named arrays as an .npz file that ``numpy.load`` reads.
 
     The same arrays give the same bytes: the archive carries no time of day.
@@ -130,7 +134,9 @@ def write_arrays(path, arrays, previous=None):
                 np.lib.format.write_array(stream, np.ascontiguousarray(array), allow_pickle=False)
 
 
-def read_arrays(path, expected=None):
+def read_arrays(
+    path: str | Path, expected: dict[str, np.ndarray] | None = None
+) -> dict[str, np.ndarray]:
     """Read named arrays from an .npz file, trusting nothing that it says.
 
     No array is made before the file has been found large enough to hold it, and no object
@@ -180,7 +186,9 @@ def _array(data):
     return array.reshape(shape, order="F" if fortran_order else "C").copy()
 
 
-def require_like(arrays, expected):
+def require_like(
+    arrays: dict[str, np.ndarray], expected: dict[str, np.ndarray]
+) -> dict[str, np.ndarray]:
     """Refuse arrays of other names, shapes or dtypes.
 
     Parameters
@@ -203,7 +211,7 @@ def require_like(arrays, expected):
     return {name: arrays[name] for name in expected}
 
 
-def write_csv(path, rows):
+def write_csv(path: str | Path, rows: list[dict]) -> None:
     """Write a CSV file.
 
     Parameters
@@ -222,7 +230,7 @@ def write_csv(path, rows):
         file.write(text.getvalue().encode())
 
 
-def read_json(path):
+def read_json(path: str | Path) -> dict:
     """Read what a JSON file says, as far as JSON itself goes.
 
     Parameters
@@ -252,7 +260,7 @@ def read_json(path):
         return found
 
 
-def open_regular(path, mode="rb", flags=0):
+def open_regular(path: str | Path, mode: str = "rb", flags: int = 0) -> IO[bytes]:
     """Open a file, but no pipe or device, which may never end.
 
     Parameters
@@ -286,7 +294,7 @@ def open_regular(path, mode="rb", flags=0):
     return open(path, mode, opener=opener)
 
 
-def require_room(path, size):
+def require_room(path: str | Path, size: int) -> None:
     """Refuse a file that is too small to hold what it says, before room is made for it.
 
     Parameters

@@ -8,7 +8,6 @@ is done, and is not begun again.
 """
 
 import argparse
-import collections.abc
 import concurrent.futures
 import contextlib
 import importlib
@@ -20,6 +19,8 @@ import secrets
 import shlex
 import tempfile
 import time
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,6 +28,7 @@ from minidqn import cli, command, games, runs, storage
 from minidqn.checks import one_line, whole
 from minidqn.nn.cache import seal
 from minidqn.processes import Processes, WorkersError
+from minidqn.runs import Record, Settings
 from minidqn.train import DivergenceError
 
 SWEEP, RESULTS = "sweep.json", "results.csv"
@@ -56,24 +58,24 @@ class Plan(NamedTuple):
         runs at the end.
     """
 
-    settings: dict
+    settings: dict[str, list]
     id: str
-    runs: dict
+    runs: dict[str, Settings]
 
     @property
-    def varying(self):
+    def varying(self) -> list[str]:
         """The settings, but for the seed, of which there are several values."""
         return [n for n, values in self.settings.items() if len(values) > 1 and n != "seed"]
 
 
-def in_words(value):
+def in_words(value: object) -> str:
     """A setting's `value` as the command line has it."""
     if value is None or isinstance(value, bool):
         return str(value).lower()
     return " ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
-def plan(settings, id=None):
+def plan(settings: Mapping[str, Iterable], id: str | None = None) -> Plan:
     """The plan of a sweep, checked.
 
     Parameters
@@ -93,11 +95,11 @@ def plan(settings, id=None):
     TypeError, ValueError
         If a setting is unknown, has no value or one twice, or if values do not go together.
     """
-    chosen = {"seed": [0]}
+    chosen: dict[str, list] = {"seed": [0]}
     for name, values in settings.items():
         if name not in command.SETTINGS:
             raise ValueError(f"{name} is no setting; expected {', '.join(command.SETTINGS)}")
-        if isinstance(values, str) or not isinstance(values, collections.abc.Iterable):
+        if isinstance(values, str) or not isinstance(values, Iterable):
             raise TypeError(f"{name} is {values!r:.200}; expected several values, such as a list")
         chosen[name] = [getattr(value, "item", lambda value=value: value)() for value in values]
     if (count := math.prod(map(len, chosen.values()))) > MOST_RUNS:
@@ -110,11 +112,11 @@ def plan(settings, id=None):
         of = dict(zip(chosen, values, strict=True))
         words = [f"{name}-{in_words(of[name])[-20:]}" for name in [*found.varying, "seed"]]
         name = re.sub(r"[^\w.]+", "-", "-".join(words)[:100], flags=re.ASCII).strip("-.")
-        found.runs[f"{len(found.runs):05d}-{name}"] = runs.Settings(**of)
+        found.runs[f"{len(found.runs):05d}-{name}"] = Settings(**of)
     return found
 
 
-def read_plan(folder):
+def read_plan(folder: Path) -> Plan:
     """Read back the plan of a sweep, trusting nothing that it says.
 
     Parameters
@@ -190,7 +192,7 @@ class Job(NamedTuple):
     folder: str
     id: str
     name: str
-    settings: runs.Settings
+    settings: Settings
     game: str
 
 
@@ -207,12 +209,12 @@ class Outcome(NamedTuple):
         Its files, by name, if the worker does not see the sweep's folder.
     """
 
-    record: runs.Record | None
+    record: Record | None
     error: str | None = None
-    files: dict = {}
+    files: dict[str, bytes] = {}
 
 
-def work(job):
+def work(job: Job) -> Outcome:
     """Make a run, or go on with it, in whatever process this is.
 
     Parameters
@@ -294,7 +296,9 @@ def _state(folder, settings, game):
     return runs.new_state(settings, game)
 
 
-def sweep(settings, executor=None, out="sweep"):
+def sweep(
+    settings: Mapping[str, Iterable], executor: Executor | None = None, out: str | Path = "sweep"
+) -> list[dict]:
     """Make all runs of a sweep that are not done yet.
 
     Parameters
@@ -345,7 +349,7 @@ def sweep(settings, executor=None, out="sweep"):
         return write_results(folder, found)
 
 
-def jobs_left(folder, found):
+def jobs_left(folder: Path, found: Plan) -> list[Job]:
     """What there is to do for a sweep.
 
     Parameters
@@ -370,7 +374,9 @@ def _from_anywhere(game):
     return f"{Path(path).resolve()}{colon}{name}" if Path(path).is_file() else game
 
 
-def outcomes(folder, jobs, executor):
+def outcomes(
+    folder: Path, jobs: list[Job], executor: Executor
+) -> Iterator[tuple[Job, Outcome] | None]:
     """Have an executor make runs.
 
     Parameters
@@ -431,7 +437,7 @@ def _keep(folder, job, outcome):
         runs.write_config(folder, job.settings, None, outcome.error)
 
 
-def results(folder, found):
+def results(folder: Path, found: Plan) -> Iterator[tuple[str, Settings, list[Record], str | None]]:
     """What the runs of a sweep have come to, read from their folders.
 
     Parameters
@@ -472,7 +478,7 @@ def _records(folder, settings):
         return [], str(error)
 
 
-def write_results(folder, found):
+def write_results(folder: Path, found: Plan) -> list[dict]:
     """Write results.csv, a line for each run.
 
     Parameters
@@ -511,11 +517,11 @@ class Progress:
         Runs.
     """
 
-    def __init__(self, done, total):
+    def __init__(self, done: int, total: int):
         self.line, self.began = cli.Line(), time.perf_counter()
         self.before, self.done, self.total, self.failed = done, done, total, 0
 
-    def show(self, job, outcome, workers):
+    def show(self, job: Job | None, outcome: Outcome | None, workers: int) -> None:
         """Take note of a run that has ended.
 
         Parameters
@@ -527,7 +533,7 @@ class Progress:
         workers : int
             How many are there to run the others.
         """
-        if job is not None:
+        if outcome is not None:
             self.done += 1
             self.failed += outcome.error is not None
         if not self.line.moving:
@@ -643,7 +649,7 @@ def _executor(parser, given, stack):
         return stack.enter_context(cluster(given["dask"]))
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> int:
     """Run the command line.
 
     Parameters
@@ -688,7 +694,8 @@ def main(argv=None):
         progress = Progress(total - len(jobs), total)
         try:
             for ended in outcomes(folder, jobs, executor):
-                progress.show(*(ended or (None, None)), workers())
+                job, outcome = ended or (None, None)
+                progress.show(job, outcome, workers())
                 if signals:
                     break
             rows = write_results(folder, found)

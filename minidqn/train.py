@@ -3,14 +3,19 @@
 import math
 import runpy
 import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
 
 from minidqn import cli
 from minidqn.evaluate import mean_return, q_error, recorded_games, wins
 from minidqn.fruit import Fruit
 from minidqn.games import Game, load
-from minidqn.qlearning import epsilon_greedy, learn
+from minidqn.nn import Sequential
+from minidqn.qlearning import Network, Predictor, epsilon_greedy, learn
 from minidqn.replay import Memory, experience_replay, n_step_returns
-from minidqn.runs import Record, Settings, game_of
+from minidqn.runs import Record, Settings, Streams, game_of
 
 EVAL_GAMES = 20
 """Greedy games whose mean return is measured, if a game has no exact measure."""
@@ -23,7 +28,15 @@ class DivergenceError(ArithmeticError):
     """A loss or a weight is not a number any more, or infinite."""
 
 
-def training(model, settings, streams, game=None, memory=None, last=None, target=None):
+def training(
+    model: Network,
+    settings: Settings,
+    streams: Streams,
+    game: Game | None = None,
+    memory: Memory | None = None,
+    last: Record | None = None,
+    target: Any = None,
+) -> Iterator[Record]:
     """The loop, as a generator that yields one record an epoch.
 
     Each epoch is one episode; after each step the experiences that are complete by then go into
@@ -33,7 +46,7 @@ def training(model, settings, streams, game=None, memory=None, last=None, target
 
     Parameters
     ----------
-    model : object
+    model : Network
         Anything with ``predict`` and ``train_on_batch``; it is changed. With a target network
         it has ``get_weights`` and ``set_weights``, too, and is copied with ``copy.deepcopy``;
         with a final learning rate, ``optimizer.learning_rate``.
@@ -110,7 +123,7 @@ def training(model, settings, streams, game=None, memory=None, last=None, target
         yield last
 
 
-def measured(record, model, game, settings):
+def measured(record: Record, model: Predictor, game: Game, settings: Settings) -> Record:
     """The `record` of an epoch that ends with this `model`, with how well that plays.
 
     Fruit is measured exactly, over all of its starts; any other `game` by `EVAL_GAMES` games,
@@ -134,12 +147,14 @@ def _require_finite(model, loss, epoch, update):
     )
 
 
-def play_test_games(model, settings, games=TEST_GAMES, game=None):
+def play_test_games(
+    model: Predictor, settings: Settings, games: int = TEST_GAMES, game: Game | None = None
+) -> list[tuple[list[np.ndarray], float]]:
     """A run's test games, played greedily; they start where its ``test`` stream says.
 
     Parameters
     ----------
-    model : object
+    model : Predictor
         Anything with ``predict``.
     settings : Settings
         The run's.
@@ -157,7 +172,9 @@ def play_test_games(model, settings, games=TEST_GAMES, game=None):
     return recorded_games(model, [game.start(rng) for _ in range(games)], game.actions)
 
 
-def train(game="fruit", engine="auto", verbose="auto", **settings):
+def train(
+    game: str | Game = "fruit", engine: str = "auto", verbose: str | bool = "auto", **settings: Any
+) -> tuple[Sequential, list[Record]]:
     """Train a network to play a game, as ``python -m minidqn.train`` does, but keep no files.
 
     In a notebook the progress and the curve stand below the cell, and grow.

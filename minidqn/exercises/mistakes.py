@@ -33,7 +33,7 @@ class Mistake(NamedTuple):
 def _frame(grid_size, fruit, basket):
     """A frame with ones at the pixel `fruit` and in the slice `basket` of the last row."""
     frame = np.zeros((1, grid_size, grid_size), np.float32)
-    frame[(0, *fruit)] = 1
+    frame[0][fruit] = 1
     frame[0, -1, basket] = 1
     return (frame,)
 

@@ -11,7 +11,9 @@ import atexit
 import contextlib
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numba
 
@@ -20,10 +22,10 @@ from minidqn import storage
 SEAL = "minidqn.sha256"
 """Name of the file with the checksums."""
 
-_KERNELS = []
+_KERNELS: list[Any] = []
 
 
-def compiled(function, cache=True):
+def compiled(function: Callable, cache: bool = True) -> Callable:
     """Compile a function at its first call, for numbers and arrays of one kind.
 
     Parameters
@@ -57,7 +59,7 @@ def compiled(function, cache=True):
     return numba.njit(**options)(function)
 
 
-def seal():
+def seal() -> None:
     """Vouch for the files of all kernels that this process has compiled."""
     for kernel in _KERNELS[:]:
         if any(kernel.stats.cache_misses.values()):

@@ -27,7 +27,7 @@ def _same(name, one, other):
         raise ValueError(f"{name} differ: {one} and {other}; expected two that are the same")
 
 
-def convolve(x, kernel, bias):
+def convolve(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray) -> np.ndarray:
     """Slide every filter over every image.
 
     ``y[n,i,j,o] = bias[o] + sum over u,v,c of x[n,i+u,j+v,c] * kernel[u,v,c,o]``
@@ -66,7 +66,7 @@ def convolve(x, kernel, bias):
     return np.einsum("nijcuv,uvco->nijo", windows, kernel, optimize=True) + bias
 
 
-def input_gradient(g, kernel):
+def input_gradient(g: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     """Spread the gradient of every output pixel over the window it came from.
 
     ``dx[n,h,w,c] = sum over u,v,o of g[n,h-u,w-v,o] * kernel[u,v,c,o]``
@@ -98,7 +98,7 @@ def input_gradient(g, kernel):
     return convolve(np.pad(g, padding), turned, np.zeros(channels, kernel.dtype))
 
 
-def kernel_gradient(x, g):
+def kernel_gradient(x: np.ndarray, g: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Correlate every image with the gradient of its feature maps.
 
     ``dkernel[u,v,c,o] = sum over n,i,j of x[n,i+u,j+v,c] * g[n,i,j,o]``

@@ -6,18 +6,20 @@ of its active positions.
 """
 
 import math
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from minidqn.nn import kernels as k
-from minidqn.nn.layers import Conv2D, Dense, Flatten
+from minidqn.nn.layers import Conv2D, Dense, Flatten, Layer
 from minidqn.nn.pixels import Pixels
 
-KNOWN = {kind: (kind.forward, kind.backward) for kind in (Conv2D, Dense, Flatten)}
+KNOWN: dict = {kind: (kind.forward, kind.backward) for kind in (Conv2D, Dense, Flatten)}
 """What the kernels compute. A layer that defines something else is run as it is written."""
 
 
-def why_not(layers, dtype):
+def why_not(layers: list[Layer], dtype: npt.DTypeLike) -> str | None:
     """Why the kernels cannot run these layers.
 
     Parameters
@@ -65,9 +67,18 @@ class Engine:
         compute them again.
     """
 
-    def __init__(self, layers, input_shape, parameters, gradients, layout):
+    fresh: bool
+
+    def __init__(
+        self,
+        layers: list[Layer],
+        input_shape: tuple[int, ...],
+        parameters: np.ndarray,
+        gradients: np.ndarray,
+        layout: dict[str, tuple],
+    ):
         self.parameters, self.gradients = parameters, gradients
-        self._weighted = [layer for layer in layers if layer.weight_shapes]
+        self._weighted: list[Any] = [layer for layer in layers if layer.weight_shapes]
         channels, height, width = (*input_shape, 1, 1)[:3]
         self.table = np.zeros((len(self._weighted) + 1, len(k.COLUMNS)), np.int64)
         self.table[0, k.ROW] = channels
@@ -87,7 +98,7 @@ class Engine:
         self._room = 0, 0  # samples and active positions
         self._make_room(1, 1)
 
-    def forward(self, states, learned=0):
+    def forward(self, states: Pixels | np.ndarray, learned: int = 0) -> np.ndarray:
         """Outputs of the network.
 
         Parameters
@@ -114,7 +125,7 @@ class Engine:
         self.fresh = True
         return outputs
 
-    def backward(self, gradient):
+    def backward(self, gradient: npt.ArrayLike) -> None:
         """Write the gradient by every weight, for the states that are learned from.
 
         Parameters
@@ -125,7 +136,7 @@ class Engine:
         arrays = self.parameters, self.gradients, self.numbers, self.places, self._pixels.values
         k.backward(self.table, *arrays, np.array(gradient, np.float32, order="C"))
 
-    def layer_outputs(self):
+    def layer_outputs(self) -> dict[str, np.ndarray]:
         """What each layer with weights made of the states of the last ``forward``.
 
         Returns

@@ -3,8 +3,10 @@
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from minidqn.checks import generator, number, numeric, whole
+from minidqn.nn.models import Sequential
 
 
 class GradientCheck(NamedTuple):
@@ -31,12 +33,18 @@ class GradientCheck(NamedTuple):
     limit: float = 1e-5
 
     @property
-    def ok(self):
+    def ok(self) -> bool:
         """Whether the error is within the limit."""
         return self.error <= self.limit  # False for NaN
 
 
-def check_gradients(model, states, rng=None, samples=20, step=1e-5):
+def check_gradients(
+    model: Sequential,
+    states: npt.ArrayLike,
+    rng: np.random.Generator | None = None,
+    samples: int | None = 20,
+    step: float = 1e-5,
+) -> dict[str, GradientCheck]:
     """Hold a network's ``backward`` against central differences, and float32 against float64.
 
     The scalar that is differentiated is ``L = sum of output * cotangent`` with a

@@ -12,8 +12,11 @@ gradient of the loss with respect to y.
 
 import math
 import types
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from minidqn.checks import whole
 from minidqn.nn.convolution import convolve, input_gradient, kernel_gradient
@@ -50,17 +53,20 @@ class Layer:
     ...         return g * (1 - self.y**2)
     """
 
-    input_shape = output_shape = name = None
-    weight_shapes = types.MappingProxyType({})  # a layer with weights has a dict of its own
+    name: str | None = None
+    input_shape: tuple[int, ...] | None = None
+    output_shape: tuple[int, ...]
+    # A layer with weights has a dict of its own.
+    weight_shapes: Mapping[str, tuple[int, ...]] = types.MappingProxyType({})
 
-    def __init__(self, input_shape=None):
+    def __init__(self, input_shape: tuple[int, ...] | None = None):
         if input_shape is not None:
             if np.shape(input_shape) not in ((1,), (3,)):
                 raise ValueError(f"input_shape is {input_shape!r}; expected (C, H, W) or (D,)")
             input_shape = tuple(whole("input_shape", length) for length in input_shape)
         self.input_shape = input_shape
 
-    def build(self, shape):
+    def build(self, shape: tuple[int, ...]) -> None:
         """Learn the `shape` of one input sample, and set ``output_shape`` and ``weight_shapes``.
 
         Parameters
@@ -76,7 +82,7 @@ class Layer:
         """
         self.output_shape = shape
 
-    def initial_weights(self, rng):
+    def initial_weights(self, rng: np.random.Generator) -> dict[str, npt.ArrayLike]:
         """First values of the weights.
 
         Parameters
@@ -91,7 +97,7 @@ class Layer:
         """
         return {}
 
-    def forward(self, x):
+    def forward(self, x: np.ndarray) -> np.ndarray:
         """Output y of this layer.
 
         Parameters
@@ -106,7 +112,7 @@ class Layer:
         """
         raise NotImplementedError
 
-    def backward(self, g):
+    def backward(self, g: np.ndarray) -> np.ndarray:
         """Gradient by the input of the last ``forward``; writes those by the weights.
 
         Parameters
@@ -125,13 +131,18 @@ class Layer:
 class _WeightedLayer(Layer):
     """A layer with a kernel, a bias and perhaps a ReLU: what Conv2D and Dense share."""
 
+    kernel: np.ndarray
+    bias: np.ndarray
+    kernel_gradient: np.ndarray
+    bias_gradient: np.ndarray
+
     def __init__(self, activation, input_shape):
         super().__init__(input_shape)
         if activation not in (None, "linear", "relu"):
             raise ValueError(f"activation is {activation!r}; expected None, 'linear' or 'relu'")
         self.relu = activation == "relu"
 
-    def initial_weights(self, rng):
+    def initial_weights(self, rng: np.random.Generator) -> dict[str, npt.ArrayLike]:
         """A bias of 0 and a kernel from Glorot's uniform distribution.
 
         ``w ~ U(-a, a)`` with ``a = sqrt(6 / (fan_in + fan_out))``, where a fan is
@@ -182,15 +193,21 @@ class Conv2D(_WeightedLayer):
     https://keras.io/api/layers/convolution_layers/convolution2d/
     """
 
-    def __init__(self, filters, kernel_size, activation=None, input_shape=None):
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: int | tuple[int, int],
+        activation: str | None = None,
+        input_shape: tuple[int, ...] | None = None,
+    ):
         super().__init__(activation, input_shape)
         self.filters = whole("filters", filters)
-        sides = kernel_size if np.ndim(kernel_size) else (kernel_size, kernel_size)
+        sides: Any = kernel_size if np.ndim(kernel_size) else (kernel_size, kernel_size)
         self.kernel_size = tuple(whole("kernel_size", side) for side in sides)
         if len(self.kernel_size) != 2:
             raise ValueError(f"kernel_size is {kernel_size!r}; expected an int or a pair of ints")
 
-    def build(self, shape):
+    def build(self, shape: tuple[int, ...]) -> None:
         if len(shape) != 3:
             raise ValueError(f"Conv2D got input of shape {shape}; expected images (H, W, C)")
         height, width, channels = shape
@@ -200,11 +217,11 @@ class Conv2D(_WeightedLayer):
         self.output_shape = (height - kh + 1, width - kw + 1, self.filters)
         self.weight_shapes = {"kernel": (kh, kw, channels, self.filters), "bias": (self.filters,)}
 
-    def forward(self, x):
+    def forward(self, x: np.ndarray) -> np.ndarray:
         self.x = x
         return self._activate(convolve(x, self.kernel, self.bias))
 
-    def backward(self, g):
+    def backward(self, g: np.ndarray) -> np.ndarray:
         g = self._gate(g)
         self.kernel_gradient[...], self.bias_gradient[...] = kernel_gradient(self.x, g)
         return input_gradient(g, self.kernel)
@@ -232,21 +249,23 @@ class Dense(_WeightedLayer):
     https://keras.io/api/layers/core_layers/dense/
     """
 
-    def __init__(self, units, activation=None, input_shape=None):
+    def __init__(
+        self, units: int, activation: str | None = None, input_shape: tuple[int, ...] | None = None
+    ):
         super().__init__(activation, input_shape)
         self.units = whole("units", units)
 
-    def build(self, shape):
+    def build(self, shape: tuple[int, ...]) -> None:
         if len(shape) != 1:
             raise ValueError(f"Dense got input of shape {shape}; expected (D,): Flatten() it")
         self.output_shape = (self.units,)
         self.weight_shapes = {"kernel": (shape[0], self.units), "bias": (self.units,)}
 
-    def forward(self, x):
+    def forward(self, x: np.ndarray) -> np.ndarray:
         self.x = x
         return self._activate(x @ self.kernel + self.bias)
 
-    def backward(self, g):
+    def backward(self, g: np.ndarray) -> np.ndarray:
         g = self._gate(g)
         self.kernel_gradient[...] = self.x.T @ g
         self.bias_gradient[...] = g.sum(axis=0)
@@ -266,11 +285,11 @@ class Flatten(Layer):
     https://keras.io/api/layers/reshaping_layers/flatten/
     """
 
-    def build(self, shape):
+    def build(self, shape: tuple[int, ...]) -> None:
         self.shape, self.output_shape = shape, (math.prod(shape),)
 
-    def forward(self, x):
+    def forward(self, x: np.ndarray) -> np.ndarray:
         return x.reshape(len(x), *self.output_shape)
 
-    def backward(self, g):
+    def backward(self, g: np.ndarray) -> np.ndarray:
         return g.reshape(len(g), *self.shape)

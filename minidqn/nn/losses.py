@@ -1,8 +1,20 @@
 """How far predictions are from their targets, as one number, and its slope."""
 
+from typing import Protocol
+
 import numpy as np
 
 from minidqn.checks import number
+
+
+class Loss(Protocol):
+    """A loss of your own is anything with these two methods."""
+
+    def value(self, predictions: np.ndarray, targets: np.ndarray) -> float:
+        """The loss of `predictions` for their `targets`."""
+
+    def gradient(self, predictions: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        """The slope of the loss by the `predictions`, for their `targets`."""
 
 
 class MeanSquaredError:
@@ -18,7 +30,7 @@ class MeanSquaredError:
     https://keras.io/api/losses/regression_losses/#meansquarederror-class
     """
 
-    def value(self, predictions, targets):
+    def value(self, predictions: np.ndarray, targets: np.ndarray) -> float:
         """The loss.
 
         Parameters
@@ -34,7 +46,7 @@ class MeanSquaredError:
         errors = np.subtract(predictions, targets, dtype=np.float64).reshape(-1)
         return float(errors @ errors) / errors.size
 
-    def gradient(self, predictions, targets):
+    def gradient(self, predictions: np.ndarray, targets: np.ndarray) -> np.ndarray:
         """The slope of the loss: ``2 * (predictions - targets) / (N*A)``.
 
         Parameters
@@ -72,16 +84,16 @@ class Huber:
     "the error term ... to be between -1 and 1".
     """
 
-    def __init__(self, delta=1.0):
+    def __init__(self, delta: float = 1.0):
         self.delta = number("delta", delta, "(0, inf)")
 
-    def value(self, predictions, targets):
+    def value(self, predictions: np.ndarray, targets: np.ndarray) -> float:
         """The loss of `predictions` for their `targets`, in float64."""
         errors = np.abs(np.subtract(predictions, targets, dtype=np.float64))
         near = np.minimum(errors, self.delta)
         return float((near * (errors - near / 2)).sum()) / len(errors)
 
-    def gradient(self, predictions, targets):
+    def gradient(self, predictions: np.ndarray, targets: np.ndarray) -> np.ndarray:
         """The slope of the loss by the `predictions`, for their `targets`, in their dtype."""
         errors = predictions - targets
         return np.clip(errors, -self.delta, self.delta) / errors.dtype.type(len(errors))
@@ -90,18 +102,17 @@ class Huber:
 LOSSES = {"mse": MeanSquaredError, "mean_squared_error": MeanSquaredError, "huber": Huber}
 
 
-def get(loss):
+def get(loss: str | Loss) -> Loss:
     """The loss that a name stands for.
 
     Parameters
     ----------
-    loss : str or object
-        "mse", "mean_squared_error" or "huber" in any case, or an object with the methods
-        ``value`` and ``gradient`` of `MeanSquaredError`.
+    loss : str or Loss
+        "mse", "mean_squared_error" or "huber" in any case, or the loss itself.
 
     Returns
     -------
-    object
+    Loss
         The loss.
 
     Raises

@@ -5,8 +5,11 @@ import copy
 import math
 import os
 import threading
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from minidqn import storage
 from minidqn.checks import finite, generator, numeric, whole
@@ -63,7 +66,13 @@ class Sequential:
     True
     """
 
-    def __init__(self, layers=(), rng=None):
+    layers: list[Layer]
+    engine: str
+    input_shape: tuple[int, ...]
+    parameters: np.ndarray
+    gradients: np.ndarray
+
+    def __init__(self, layers: Iterable[Layer] = (), rng: np.random.Generator | None = None):
         self._rng = generator(rng)
         self._locks = collections.defaultdict(threading.RLock)  # for each process that is forked
         self._samples = None  # how many the last forward was for
@@ -72,7 +81,7 @@ class Sequential:
             self.add(layer)
 
     @property
-    def output_shape(self):
+    def output_shape(self) -> tuple[int, ...]:
         """Shape of one sample's output, without N."""
         return self._built().layers[-1].output_shape
 
@@ -80,7 +89,7 @@ class Sequential:
         """The lock. A forked child has a new one: the thread that held the old is not in it."""
         return self._locks[os.getpid()]
 
-    def add(self, layer):
+    def add(self, layer: Layer) -> None:
         """Put a layer at the end, and draw its weights.
 
         A network that was compiled before must be compiled again.
@@ -165,7 +174,12 @@ class Sequential:
             raise ValueError("the network has no layers; expected at least one: add() some first")
         return self
 
-    def compile(self, optimizer, loss="mse", engine="auto"):
+    def compile(
+        self,
+        optimizer: str | optimizers.Optimizer,
+        loss: str | losses.Loss = "mse",
+        engine: str = "auto",
+    ) -> None:
         """Choose how to learn and to compute, and start the optimizer's state afresh.
 
         Parameters
@@ -173,8 +187,8 @@ class Sequential:
         optimizer : str or Optimizer
             The rule of the steps, such as `RMSprop` or "adam", as ``optimizers.get`` takes it;
             it belongs to this network from now on.
-        loss : str or object
-            "mse", "huber", or any object that ``losses.get`` takes.
+        loss : str or Loss
+            "mse", "huber", or a loss of your own.
         engine : {"auto", "compiled", "numpy"}
             "compiled" runs all layers through the kernels, "numpy" each as it is written;
             "auto" is "compiled" if the kernels know every layer and the last is a Dense.
@@ -197,7 +211,7 @@ class Sequential:
         optimizer.build(self._parameters)
         self._choose(optimizer, loss, engine != "numpy" and reason is None)
 
-    def forward(self, states):
+    def forward(self, states: npt.ArrayLike) -> np.ndarray:
         """Output of the whole network, layer by layer; each keeps what ``backward`` needs.
 
         Parameters
@@ -228,7 +242,7 @@ class Sequential:
             x = _shaped(f"{layer.name} gave", layer.forward(x), (len(x), *layer.output_shape))
         return x.astype(self._parameters.dtype, copy=False)
 
-    def backward(self, gradient):
+    def backward(self, gradient: npt.ArrayLike) -> np.ndarray:
         """Gradient of the loss by every weight, for the last ``forward``, with nothing in between.
 
         Parameters
@@ -286,7 +300,7 @@ class Sequential:
             return self._engine.forward(x)
         return self._through(x).copy() if len(x) else np.zeros((0, *self.output_shape), x.dtype)
 
-    def predict(self, states, batch_size=128):
+    def predict(self, states: npt.ArrayLike, batch_size: int = 128) -> np.ndarray:
         """Output of the network for any number of states.
 
         Parameters
@@ -317,7 +331,7 @@ class Sequential:
             batches = range(0, len(x), batch_size)
             return np.concatenate([self._outputs(x[n : n + batch_size]) for n in batches])
 
-    def layer_outputs(self, states):
+    def layer_outputs(self, states: npt.ArrayLike) -> dict[str, np.ndarray]:
         """What every layer makes of some states, to be looked at.
 
         It is computed apart, on a copy of the layers: what ``backward`` needs of the
@@ -349,13 +363,13 @@ class Sequential:
         x = self._checked(states, for_layers=True)
         with self._alone():
             layers = self.astype(self._parameters.dtype).layers
-        outputs = {}
+        outputs: dict = {}
         for layer in layers:
             x = layer.forward(x)
             outputs[layer.name] = x.copy()
         return outputs
 
-    def train_on_batch(self, states, targets):
+    def train_on_batch(self, states: npt.ArrayLike, targets: npt.ArrayLike) -> float:
         """One learning step: one forward, one backward, one update.
 
         Parameters
@@ -382,7 +396,12 @@ class Sequential:
         none = np.zeros((0, *shape), np.float32)
         return self.bootstrap_on_batch(states, none, lambda outputs, _: targets)
 
-    def bootstrap_on_batch(self, states, next_states, make_targets):
+    def bootstrap_on_batch(
+        self,
+        states: npt.ArrayLike,
+        next_states: npt.ArrayLike,
+        make_targets: Callable[[np.ndarray, np.ndarray], npt.ArrayLike],
+    ) -> float:
         """A learning step towards targets that the network's own outputs are part of.
 
         The outputs of `states` serve as prediction and for the targets, so there is
@@ -439,7 +458,7 @@ class Sequential:
             self._finite = self.optimizer.update(self._parameters, self._gradients) is True
         return value
 
-    def first_not_finite(self, loss=0.0):
+    def first_not_finite(self, loss: float = 0.0) -> str | None:
         """Where in this network a number was first seen that is NaN or infinite.
 
         Parameters
@@ -467,7 +486,7 @@ class Sequential:
                 found[f"the {name.replace('/', ' of ', 1)}"] = array
             return next((name for name in found if not np.isfinite(found[name]).all()), None)
 
-    def astype(self, dtype):
+    def astype(self, dtype: npt.DTypeLike) -> "Sequential":
         """A copy of this network that computes in another dtype; not compiled.
 
         Parameters
@@ -505,11 +524,11 @@ class Sequential:
     def __reduce__(self):
         raise TypeError("a network is not pickled; use save_weights and load_weights")
 
-    def count_params(self):
+    def count_params(self) -> int:
         """How many weights there are, kernels and biases, as an int."""
         return sum(weight.size for weight in self._weights.values())
 
-    def summary(self, print_fn=print):
+    def summary(self, print_fn: Callable[[str], object] = print) -> None:
         """Print a line for each layer: its name, output shape and number of weights.
 
         Parameters
@@ -529,7 +548,7 @@ class Sequential:
             print_fn(f"{layer.name:<12}{f'({shape})':<24}{count:>10,}")
         print_fn(f"{'':<12}{'in all':<24}{self.count_params():>10,}")
 
-    def named_weights(self):
+    def named_weights(self) -> dict[str, np.ndarray]:
         """Every weight under its name: the arrays themselves, read-only.
 
         Returns
@@ -539,7 +558,7 @@ class Sequential:
         """
         return self._named(self.parameters)
 
-    def named_gradients(self):
+    def named_gradients(self) -> dict[str, np.ndarray]:
         """The last gradient by every weight, under the weight's name; read-only.
 
         Returns
@@ -549,7 +568,7 @@ class Sequential:
         """
         return self._named(self.gradients)
 
-    def named_state(self):
+    def named_state(self) -> dict[str, np.ndarray]:
         """What the optimizer remembers of every weight: the arrays themselves, to be filled.
 
         Returns
@@ -566,7 +585,7 @@ class Sequential:
                 named[kind] = array
         return named
 
-    def get_weights(self):
+    def get_weights(self) -> list[np.ndarray]:
         """Copies of all weights.
 
         Returns
@@ -577,7 +596,7 @@ class Sequential:
         """
         return [weight.copy() for weight in self._weights.values()]
 
-    def set_weights(self, weights):
+    def set_weights(self, weights: Sequence[npt.ArrayLike]) -> None:
         """Give all weights new values.
 
         Parameters
@@ -608,7 +627,7 @@ class Sequential:
             if self._engine:
                 self._engine.fresh = False
 
-    def save_weights(self, path):
+    def save_weights(self, path: str | Path) -> None:
         """Write all weights to an .npz file, atomically.
 
         Parameters
@@ -624,7 +643,7 @@ class Sequential:
         """
         storage.write_arrays(path, self.named_weights())
 
-    def load_weights(self, path):
+    def load_weights(self, path: str | Path) -> None:
         """Read all weights from a file of ``save_weights``.
 
         Parameters

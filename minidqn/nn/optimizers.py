@@ -36,14 +36,14 @@ class Optimizer:
         If learning_rate is not a finite number above 0.
     """
 
-    remembers = ()
+    remembers: tuple[str, ...] = ()
 
-    def __init__(self, learning_rate=0.01):
+    def __init__(self, learning_rate: float = 0.01):
         self.learning_rate = number("learning_rate", learning_rate, "(0, inf)")
-        self.state = {}
-        self._parameters = None
+        self.state: dict[str, np.ndarray] = {}
+        self._parameters: np.ndarray | None = None
 
-    def build(self, parameters):
+    def build(self, parameters: np.ndarray) -> None:
         """Start afresh, for the parameters of a network.
 
         Parameters
@@ -65,7 +65,7 @@ class Optimizer:
         self._parameters = parameters
         self.state = {name: aligned(parameters.size, kind) for name in self.remembers}
 
-    def update(self, parameters, gradients):
+    def update(self, parameters: np.ndarray, gradients: np.ndarray) -> bool | None:
         """Change `parameters` in place, one step against `gradients`; at no other time.
 
         Parameters
@@ -108,7 +108,7 @@ SMALL = np.sqrt(SMALLEST)
 
 
 @inner
-def flush(x, least):
+def flush(x: float, least: float) -> float:
     """x, or 0 if it is smaller than `least`.
 
     The means of a weight whose gradient stays 0 come down to numbers below `SMALLEST`, and many
@@ -135,7 +135,7 @@ class SGD(Optimizer):
     https://keras.io/api/optimizers/sgd/ (without momentum)
     """
 
-    def update(self, parameters, gradients):
+    def update(self, parameters: np.ndarray, gradients: np.ndarray) -> bool | None:
         return self._step(_sgd, parameters, gradients, (), self.learning_rate)
 
 
@@ -188,7 +188,15 @@ class RMSprop(Optimizer):
     https://docs.pytorch.org/docs/stable/generated/torch.optim.RMSprop.html
     """
 
-    def __init__(self, learning_rate=0.001, rho=0.9, epsilon=1e-8, *, momentum=0.0, centered=False):
+    def __init__(
+        self,
+        learning_rate: float = 0.001,
+        rho: float = 0.9,
+        epsilon: float = 1e-8,
+        *,
+        momentum: float = 0.0,
+        centered: bool = False,
+    ):
         super().__init__(learning_rate)
         self.rho = number("rho", rho, "[0, 1)")
         self.momentum = number("momentum", momentum, "[0, 1)")
@@ -199,7 +207,7 @@ class RMSprop(Optimizer):
         self.remembers = ("mean_square",) + ("mean_gradient",) * centered
         self.remembers += ("velocity",) * (momentum > 0)
 
-    def update(self, parameters, gradients):
+    def update(self, parameters: np.ndarray, gradients: np.ndarray) -> bool | None:
         rates = self.learning_rate, self.rho, 1 - self.rho, self.epsilon
         if self.remembers == ("mean_square",):
             return self._step(_rmsprop, parameters, gradients, self.remembers, *rates)
@@ -268,17 +276,23 @@ class Adam(Optimizer):
 
     remembers = ("mean_gradient", "mean_square")
 
-    def __init__(self, learning_rate=0.001, beta_1=0.9, beta_2=0.999, epsilon=1e-7):
+    def __init__(
+        self,
+        learning_rate: float = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+    ):
         super().__init__(learning_rate)
         self.beta_1 = number("beta_1", beta_1, "[0, 1)")
         self.beta_2 = number("beta_2", beta_2, "[0, 1)")
         self.epsilon = number("epsilon", epsilon, "(0, inf)")
 
-    def build(self, parameters):
+    def build(self, parameters: np.ndarray) -> None:
         super().build(parameters)
         self.state["updates"] = np.zeros(1, np.int64)  # t, kept and saved like the means
 
-    def update(self, parameters, gradients):
+    def update(self, parameters: np.ndarray, gradients: np.ndarray) -> bool | None:
         self.state["updates"] += 1
         t, beta_1, beta_2 = int(self.state["updates"][0]), self.beta_1, self.beta_2
         rates = beta_1, 1 - beta_1, beta_2, 1 - beta_2, self.learning_rate / (1 - beta_1**t)
@@ -300,21 +314,20 @@ def _adam(w, g, m, v, beta_1, one_minus_1, beta_2, one_minus_2, rate, root, epsi
 OPTIMIZERS = {"sgd": SGD, "rmsprop": RMSprop, "adam": Adam}
 
 
-def get(optimizer, learning_rate=None):
+def get(optimizer: str | Optimizer, learning_rate: float | None = None) -> Optimizer:
     """The optimizer that some words stand for.
 
     Parameters
     ----------
-    optimizer : str or object
+    optimizer : str or Optimizer
         "sgd", "rmsprop" or "adam", and parameters that are numbers, true or false, such as
-        "rmsprop rho=0.95 centered=true"; or an object with the methods ``build`` and
-        ``update`` of `Optimizer`.
+        "rmsprop rho=0.95 centered=true"; or the optimizer itself.
     learning_rate : float, optional
         Length of a step; by default that of the words, or the rule's own.
 
     Returns
     -------
-    object
+    Optimizer
         The optimizer.
 
     Raises

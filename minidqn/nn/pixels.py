@@ -4,7 +4,10 @@ A frame of a game is almost empty: of the 100 pixels of the fruit's frame four a
 `Pixels` keeps those only, and can be used wherever an array can.
 """
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 
 from minidqn.nn.kernels import scan
 
@@ -51,7 +54,16 @@ class Pixels:
 
     dtype = np.dtype(np.float32)
 
-    def __init__(self, sample, first, last, positions, values, active=None, background=None):
+    def __init__(
+        self,
+        sample: tuple[int, ...],
+        first: np.ndarray,
+        last: np.ndarray,
+        positions: np.ndarray,
+        values: np.ndarray,
+        active: int | None = None,
+        background: np.ndarray | None = None,
+    ):
         self.shape = (len(first), *sample)
         rows = (np.ascontiguousarray(array, np.int32) for array in (first, last, positions))
         self.first, self.last, self.positions = rows  # kernels take one kind of array
@@ -60,7 +72,7 @@ class Pixels:
         self.background = background
 
     @classmethod
-    def of(cls, images, onto=None):
+    def of(cls, images: "np.ndarray | Pixels", onto: "Pixels | None" = None) -> "Pixels":
         """The pixels of images that are not 0.
 
         Parameters
@@ -82,17 +94,20 @@ class Pixels:
         """
         if isinstance(images, cls) and images.background is None:
             return images
+        images = np.asarray(images)
         if images.dtype != np.float32:
             with np.errstate(over="ignore"):  # what overflows is not finite
                 images = images.astype(np.float32)
-        flat = np.asarray(images).ravel()
+        flat = images.ravel()
         if not flat.flags.behaved:  # kernels are compiled for one kind of array
             flat = flat.copy()
         count, channels = images.shape[:2]
-        room = onto
         if onto is None or onto.shape != images.shape or len(onto.values) < flat.size:
             positions, values = np.empty(flat.size // channels, np.int32), np.empty_like(flat)
-            room = cls(images.shape[1:], *np.empty((2, count), np.int32), positions, values, 0)
+            first, last = np.empty((2, count), np.int32)
+            room = cls(images.shape[1:], first, last, positions, values, 0)
+        else:
+            room = onto
         rows = room.first, room.last, room.positions
         room.active = scan(flat, channels, *rows, 1, room.values, channels)
         if room.active < 0:
@@ -103,7 +118,7 @@ class Pixels:
         return room
 
     @classmethod
-    def join(cls, one, other):
+    def join(cls, one: "np.ndarray | Pixels", other: "np.ndarray | Pixels") -> "Pixels":
         """The images of `one` and then those of `other`, of one shape; arrays or `Pixels`."""
         one, other = cls.of(one), cls.of(other)
         shift, positions, values = 0, one.positions, one.values
@@ -114,10 +129,10 @@ class Pixels:
         last = np.concatenate([one.last, other.last + shift], dtype=np.int32)
         return cls(one.shape[1:], first, last, positions, values, one.active + other.active)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.first)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: Any) -> Any:
         """One image as an array for an int; `Pixels` for a slice, a mask or a list of places."""
         first, last = self.first[index], self.last[index]
         if first.ndim == 0:
@@ -125,7 +140,7 @@ class Pixels:
         rows = first, last, self.positions, self.values
         return Pixels(self.shape[1:], *rows, background=self.background)
 
-    def __array__(self, dtype=None, copy=None):
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
         if copy is False:
             raise ValueError("an array of Pixels is always a copy")
         count, channels = self.shape[:2]
