@@ -12,7 +12,6 @@ safetensors and onnx.
 
 import importlib
 import io
-import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from minidqn import storage
-from minidqn.nn import Conv2D, Dense, Flatten, Layer, Sequential
+from minidqn.nn import Conv2D, Dense, Flatten, Sequential
 from minidqn.nn.engine import why_not
 
 ONNX_VERSIONS = {"operators": 17, "file": 8}
@@ -41,14 +40,14 @@ def _library(name: str, package: str) -> Any:
         raise ImportError(words) from None
 
 
-def _layers(model: Sequential) -> Iterator[tuple[Layer, tuple[int, int, int]]]:
+def _layers(model: Sequential) -> Iterator[tuple[Any, tuple[int, ...]]]:
     """Every layer, and the (H, W, C) of its input, or of the image that Flatten made it from."""
     reason = why_not(model.layers, np.float32) if model.layers else "the network has no layers"
     if reason is not None:
         wanted = "expected Conv2D, Flatten and Dense alone, the last of them a Dense"
         raise ValueError(f"model cannot be exported: {reason}; {wanted}")
     channels, height, width = (*model.input_shape, 1, 1)[:3]
-    shape = height, width, channels
+    shape: tuple[int, ...] = (height, width, channels)
     for layer in model.layers:
         yield layer, shape
         if not isinstance(layer, Flatten):
@@ -263,7 +262,7 @@ def from_keras(weights: Sequence[npt.ArrayLike], model: Sequential) -> None:
     model.set_weights([np.asarray(weight) for weight in weights])
 
 
-def load_safetensors(path: str | os.PathLike, model: Sequential) -> None:
+def load_safetensors(path: str | Path, model: Sequential) -> None:
     """Give a network the weights in a safetensors file of `save`, trusting nothing it says.
 
     Parameters
@@ -291,7 +290,7 @@ def load_safetensors(path: str | os.PathLike, model: Sequential) -> None:
         model.set_weights(list(arrays.values()))
 
 
-def save(model: Sequential, path: str | os.PathLike, to: str) -> None:
+def save(model: Sequential, path: str | Path, to: str) -> None:
     """Write a network for another library.
 
     Parameters

@@ -16,7 +16,7 @@ except ImportError:
     raise ImportError('IPython is missing: python -m pip install "minidqn[notebook]"') from None
 
 
-class _Line:
+class _Line(cli.Line):
     """A line below a cell that is written over."""
 
     moving = True
