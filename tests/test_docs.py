@@ -5,7 +5,7 @@ A block that begins with
     ```python           is run, in order, and prints what is shown: a session (>>>) within
                         itself, a plain block in a ```text block that follows it;
     ```python slow      is run with --slow only, as .ci/run does;
-    ```python gym       is run where Gymnasium is installed;
+    ```python needs LIB is run where that library is installed; slow may stand before needs;
     ```python of FILE:NAME    is quoted: its lines stand in the source of that name.
 """
 
@@ -28,7 +28,6 @@ from minidqn.command import SETTINGS
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks/results"
-GYM = importlib.util.find_spec("gymnasium") is not None
 PAGES = [ROOT / "README.md", ROOT / "benchmarks/README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PAGES = [page for page in PAGES if page.name != "compare.md"]  # which a command writes
 CHAPTERS = sorted((ROOT / "docs").glob("[0-9]-*.md"))
@@ -52,15 +51,25 @@ def blocks(page):
         yield text[: match.start()].count("\n") + 2, match[1].strip(), match[2]
 
 
+def is_run(kind, slow):
+    """Whether a block of a kind is run, if slow ones are or are not."""
+    found = re.fullmatch(r"python( slow)?(?: needs (\w+))?", kind)
+    here = found and (found[2] is None or importlib.util.find_spec(found[2]) is not None)
+    return here and (slow or not found[1])
+
+
+@pytest.mark.filterwarnings("ignore:.*__array__ implementation:DeprecationWarning")  # of Keras
 @every_page
-def test_blocks(page, request):
-    """A page's Python blocks are run as a reader would, one after the other."""
+def test_blocks(page, request, tmp_path, monkeypatch):
+    """A page's Python blocks are run as a reader would, one after the other, in a new folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KERAS_BACKEND", "numpy")
     names = {"__name__": "__main__"}
     found = list(blocks(page))
     runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
-    wanted = {"python": True, "python slow": request.config.getoption("--slow"), "python gym": GYM}
+    slow = request.config.getoption("--slow")
     for (line, kind, source), after in itertools.zip_longest(found, found[1:]):
-        if not wanted.get(kind):
+        if not is_run(kind, slow):
             continue
         if ">>>" in source:
             session = doctest.DocTestParser().get_doctest(source, names, page.name, str(page), line)
@@ -98,7 +107,7 @@ def part(reference):
 def test_every_block_is_checked(page):
     """It is run, or stands in the code, or is text."""
     for line, kind, text in blocks(page):
-        assert re.fullmatch("text|python( slow| gym| of .+)?", kind), line
+        assert re.fullmatch(r"text|python( of .+|( slow)?( needs \w+)?)", kind), line
         assert kind != "text" or ">>>" not in text, line
         if kind.startswith("python of "):
             source = part(kind.removeprefix("python of ")).splitlines()
@@ -185,13 +194,13 @@ def test_tables_are_of_the_numbers_beside_them(name):
 
 @pytest.mark.parametrize("folder", sorted((ROOT / "docs/sweeps").iterdir()), ids=lambda f: f.name)
 def test_tables_of_sweeps(folder):
-    """The chapter shows what ``minidqn.compare`` printed of the numbers that are kept."""
+    """A page shows what ``minidqn.compare`` printed of the numbers that are kept."""
     with open(folder / "compare-scores.csv", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     numbers = [{n: _number(value) for n, value in row.items() if value} for row in rows]
     [baseline] = [row["setting"] for row in numbers if "improvement" not in row]
     assert all(row["runs"] >= 10 and row["failed"] == row["left"] == 0 for row in numbers)
-    text = read(ROOT / "docs/8-experiments.md")
+    text = read(ROOT / "docs/8-experiments.md") + read(ROOT / "docs/from-here-on.md")
     table = compare.markdown(numbers, baseline)
     assert table in text
     assert table in read(folder / "compare.md")
