@@ -20,8 +20,8 @@ from minidqn.__main__ import COMMANDS, main
 from tests.commands import run
 
 PACKAGE = Path(minidqn.__file__).parent
-# README's map lists the modules; an import points to a module further up there, never down.
-MAP = (PACKAGE.parent / "README.md").read_text(encoding="utf-8").split("## The map")[1]
+# The map lists the modules; an import points to a module further up there, never down.
+MAP = (PACKAGE.parent / "docs" / "map.md").read_text(encoding="utf-8")
 FOUND = re.findall(r"`minidqn/([\w/]+)\.py`", MAP.split("\n## ")[0])
 # Names come up again in the text below the table.
 ROOMS = ["minidqn", *dict.fromkeys(f"minidqn.{name.replace('/', '.')}" for name in FOUND)]

@@ -1,4 +1,4 @@
-"""README's loop, run in small, and the API that users of Keras expect."""
+"""The loop on one page, run in small, and the API that users of Keras expect."""
 
 import numpy as np
 
@@ -6,14 +6,14 @@ from minidqn.nn import Conv2D, Dense, Flatten, RMSprop, Sequential
 from tests.test_docs import ROOT, blocks
 
 
-def test_the_loop_of_the_readme(capsys):
+def test_the_loop_on_one_page(capsys):
     """It is run as it stands but for its size."""
-    (loop,) = [source for _, kind, source in blocks(ROOT / "README.md") if kind == "python slow"]
+    (loop,) = [source for _, kind, source in blocks(ROOT / "docs/python.md") if kind == "python slow"]
     assert len(loop.splitlines()) <= 25
     for shown, other in (("range(500)", "range(60)"), ("=128", "=16")):
         assert loop.count(shown) == 1, shown
         loop = loop.replace(shown, other)
-    exec(compile(loop, "README.md", "exec"), {})
+    exec(compile(loop, "python.md", "exec"), {})
     assert 0 <= float(capsys.readouterr().out) <= 1
 
 
