@@ -12,11 +12,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from minidqn.evaluate import mean_return
 from minidqn.exercises.__main__ import main
 from minidqn.exercises.course import exercises
 from minidqn.exercises.mistakes import MISTAKES
 from minidqn.exercises.problems import PROBLEMS
+from minidqn.games import load
+from minidqn.nn import Conv2D, Dense, Flatten, Layer, RMSprop, Sequential, check_gradients
 from minidqn.storage import atomic_write
+from minidqn.train import train
 
 ROOT = Path(__file__).parent.parent
 BLANKS = ROOT / "docs" / "exercises"
@@ -73,8 +77,10 @@ def wrong(verdict):
 
 
 def answer(number, *changes):
-    """The solution with something changed, or a function with another body."""
+    """The solution with something changed, or a function with another body, or other source."""
     if changes and isinstance(changes[0], str):
+        if changes[0].startswith("class"):
+            return f"import numpy as np\n\n\n{changes[0]}"
         function, parameters = PROBLEMS[number].function, ", ".join(PROBLEMS[number].cases()[0])
         return f"def {function}({parameters}):\n    {changes[0]}\n"
     source = read(SOLUTIONS, number)
@@ -107,7 +113,10 @@ def test_statements(number):
     _, file, title, chapter, minutes = exercises()[number]
     statement = ast.get_docstring(ast.parse(read(BLANKS, number)))
     assert statement.startswith(f"Exercise {number}: {title}.\n\n")
-    place = re.search(r"^Chapter (\d), .+ \((docs/\1-[a-z-]+\.md)\)\.", statement, re.M)[2]
+    place = re.search(r"^Chapter (\d), .+ \((docs/\1-[a-z\d-]+\.md)\)\.", statement, re.M)[2]
+    ending = (ROOT / place).read_text(encoding="utf-8").split("</details>")[1]
+    named = rf"Exercises? ([\d, and]+ )?{number}\b[^\[]*\[[^\]]+\]\(exercises/README\.md\)"
+    assert re.match(named, flat(ending))
     assert f"About {minutes} minutes.\n" in statement
     check = f"\n\nTo check your answer, in its folder: python -m minidqn.exercises check {number}"
     assert statement.endswith(check)
@@ -117,14 +126,20 @@ def test_statements(number):
 
 
 def test_list(capsys):
-    """Nine exercises, of the chapters 1 to 6."""
-    assert list(range(1, 10)) == NUMBERS
-    assert {exercise.chapter[0] for exercise in exercises().values()} == set("123456")
+    """Twelve exercises, in the order of their numbers."""
+    assert list(range(1, 13)) == NUMBERS == list(exercises())
+    assert {exercise.chapter[0] for exercise in exercises().values()} == set("1234569")
     assert run("list") == 0
     said = capsys.readouterr().out
     for exercise in exercises().values():
         assert f"{exercise.number}  {exercise.title}\n" in said
         assert f"{exercise.file}, {exercise.minutes} min, chapter {exercise.chapter}\n" in said
+
+
+def signatures(thing):
+    """That of a function, or those of all methods of a class."""
+    functions = vars(thing) if inspect.isclass(thing) else {"": thing}
+    return {name: inspect.signature(f) for name, f in functions.items() if inspect.isfunction(f)}
 
 
 @each_exercise
@@ -134,14 +149,15 @@ def test_blanks(number, verdict):
     solved, empty = {"np": np}, {}
     exec(read(SOLUTIONS, number), solved)
     exec(read(BLANKS, number), empty)
-    assert inspect.signature(empty[name]) == inspect.signature(solved[name])
-    assert list(inspect.signature(empty[name]).parameters) == list(PROBLEMS[number].cases()[0])
+    parameters = list(inspect.signature(empty[name]).parameters)
+    assert parameters == list(PROBLEMS[number].cases()[0])[: len(parameters)]
+    assert signatures(empty[name]) == signatures(solved[name])
     text = empty[name].__doc__
     example = doctest.DocTestParser().get_doctest(text, solved, name, None, 0)
     assert example.examples
     assert doctest.DocTestRunner().run(example).failed == 0
     body = ast.parse(read(BLANKS, number)).body
-    assert [node.name for node in body if isinstance(node, ast.FunctionDef)] == [name]
+    assert [node.name for node in body if hasattr(node, "name")] == [name]
     assert not given_away(text)
     said = verdict(number, read(BLANKS, number))
     assert said == (f"{number} {exercises()[number].name}: not written yet\n", 1)
@@ -194,7 +210,38 @@ def test_right_answers(number, changes, verdict):
 
 # Typical wrong answers: an exercise, what of its solution is changed, words of the hint.
 
+POOLED = """class MaxPool2D:
+    def __init__(self, size):
+        self.size = size
+    def forward(self, x):
+        self.x = x
+        n, h, w, c = x.shape
+        s = self.size
+        x = x[:, : h // s * s, : w // s * s]
+        self.windows = x.reshape(n, h // s, s, w // s, s, c)
+        return self.windows.max(axis=(2, 4))
+    def backward(self, g):
+        w = self.windows
+        is_max = w == w.max(axis=(2, 4), keepdims=True)
+        n, h, s, v, s, c = w.shape
+        dx = np.zeros(self.x.shape)
+        dx[:, : h * s, : v * s] = ({share} * g[:, :, None, :, None]).reshape(n, h * s, v * s, c)
+        return dx
+"""
+
+
+def pooled(share):
+    """Max-pooling without loops, and with a share of the gradient for each pixel."""
+    return POOLED.format(share=share)
+
+
 SUM = "np.sum(x[i : i + kh, j : j + kw] * kernel)"
+EMPTY = "        S = np.zeros((3, 5, 6), np.float32)\n"
+BEFORE_THE_LOOP = [EMPTY, ""], ["    for step", f"{EMPTY[4:]}    for step"]
+SIZES = "height // self.size, width // self.size"
+CHOSEN = ["next_q_values[n].argmax", "next_target_values[n].argmax"]
+RATED = ["* next_target_values[n,", "* next_q_values[n,"]
+TURN = "yield S, reward, done"
 DRAW = "rng.choice(len(memory), batch_size, replace=False)"
 WRONG = [
     (1, ["basket - 1 : basket + 2", "basket"], "one pixel wide"),
@@ -283,6 +330,62 @@ WRONG = [
     (9, recursive(last="grid_size - 2"), "a row too late"),
     (4, ["return dx, dk", "(a, b), (h, w) = (k // 2 for k in kernel.shape), g.shape\n"
                           "    return dx[a : a + h, b : b + w], dk"], "dx is only as large as g"),
+    (8, ["    return np", "    return [memory[p] for p in places]\n    np"], "one kind of thing"),
+    (9, recursive("min(basket + action, grid_size - 2)"), "on the left: its centre"),
+    (9, ["min(max(basket + action, 1), grid_size - 2)", "min(basket + action, grid_size - 2)"],
+     "where the index -1 means the last place"),
+    (9, recursive("max(basket + action, 1)"), "on the right"),
+    (10, ["= window[u, v]", "= max(0, *window.ravel())"], "y is never below 0"),
+    (10, [SIZES, "height - self.size + 1, width - self.size + 1"],
+     ["r * self.size, s * self.size", "r, s"], "the windows overlap"),
+    (10, [SIZES, "-(-height // self.size), -(-width // self.size)"],
+     "is pooled, too"),
+    (10, ["return y", "(a, b), k = y.shape[1:3], self.size\n        x = x[:, : a * k, : b * k]\n"
+          "        return x.reshape(n, k, a, k, b, channels).max(axis=(1, 3))"], "lie apart"),
+    (10, pooled("is_max"), "all pixels that are equal to the largest get g"),
+    (10, ["np.argmax(window)", "window.size - 1 - np.argmax(window[::-1, ::-1])"], "the last one"),
+    (10, pooled("np.ones(w.shape)"), "all pixels of a window get g"),
+    (10, ["= g[output]", "= 1"], "dx is 1 where it should be g"),
+    (10, ["return dx", "a, b = np.multiply(g.shape[1:3], self.size)\n        return dx[:, :a, :b]"],
+     "dx is smaller than x"),
+    (11, ["rewards[n] if ended else", "rewards[n] +"], "the end of a game is ignored"),
+    (11, ["rewards[n] != 0", "rewards[n] > 0"], "a lost game's end is ignored"),
+    (11, ["rewards[n] if ended else", ""], "the rewards are ignored"),
+    (11, ["q_values.copy()", "0 * q_values"], "not chosen are 0"),
+    (11, ["actions[n] + 1", "actions[n]"], "the columns 0, 1, 2"),
+    (11, ["gamma * next", "next"], "gamma is forgotten"),
+    (11, ["= rewards[n] if", "= gamma * rewards[n] if"], "gamma is applied to the reward"),
+    (11, CHOSEN, "chooses the next action, too"),
+    (11, RATED, "rates the next action, too"),
+    (11, CHOSEN,
+     RATED, "parts are swapped"),
+    (11, ["next_q_values[n].argmax", "q_values[n].argmax"], "the best action is that of S"),
+    (12, ["divmod(int(rng.integers(25)), 6)", "4, 0"], "begins in the same cell"),
+    (12, ["divmod(int(rng.integers(25)), 6)", "int(rng.integers(4)), int(rng.integers(6))"],
+     "a row and a column; it is one number"),
+    (12, ["row, col =", "col, row ="], "the start's row and column are swapped"),
+    (12, ["action == 0", "action == 5"], ["action == 2", "action == 0"],
+     ["action == 5", "action == 2"], "up and down are swapped"),
+    (12, ["    if action", "    action = 3 - action\n        if action"], "another row of the"),
+    (12, ["max(row - 1, 0)", "(row - 1) % 5"], ["min(row + 1, 4)", "(row + 1) % 5"],
+     ["max(col - 1, 0)", "(col - 1) % 6"], ["min(col + 1, 5)", "(col + 1) % 6"],
+     "comes in at the other side"),
+    (12, ["max(row - 1, 0)", "row - 1"], ["min(row + 1, 4)", "row + 1"],
+     ["max(col - 1, 0)", "col - 1"], ["min(col + 1, 5)", "col + 1"],
+     "as an index below 0 does"),
+    (12, *BEFORE_THE_LOOP, ["yield S", "yield S.copy()"], "still seen where it was"),
+    (12, ["done = 0, False", "done = -0.01, False"], "the first reward is not 0"),
+    (12, ["-0.01", "0"], "costs nothing"),
+    (12, ["    reward, done = 0", "    earned, reward, done = 0, 0"],
+     ["S, reward, done", "S, earned, done\n        earned = reward"], "one turn late"),
+    (12, ["1 if col == 5 else -1, True", "1 if col == 5 else -1, col == 5"],
+     "done is forgotten on the cliff"),
+    (12, ["1 if col == 5 else -1, True", "1 if col == 5 else -1, col < 5"],
+     "done is forgotten at the goal"),
+    (12, ["step == 30", "step == 31"], ["(1, 32)", "(1, 33)"], "after 30 steps it is over"),
+    (12, *BEFORE_THE_LOOP, "an array of its own, made inside the loop"),
+    (12, ["rng.integers(25)", "np.random.default_rng().integers(25)"], "something else than rng"),
+    (12, ["rng.integers(25)", "np.random.randint(25)"], "methods of its own that draw"),
 ]  # fmt: skip
 # Other things that go wrong, and what is said of them.
 NOT_YET = "if x.size > 1:\n        raise NotImplementedError\n    "
@@ -317,6 +420,22 @@ OTHER = [
     (8, ["    places", "    memory.reverse()\n    places"], "memory after the call = "),
     (8, ["    places", "    rng.shuffle(memory)\n    places"],
      "methods such as sort or shuffle change the thing itself"),
+    (10, ["def forward(", "async def forward("], "y is a coroutine (is there an async before"),
+    (10, ["def backward(self, g)", "def backward(self)"], "TypeError: MaxPool2D.backward() takes"),
+    (10, ["return dx", "return dx[0]"], "dx has shape"),
+    (12, [TURN, "yield S, reward"],
+     "It yielded a tuple of 2; expected 3 things: frame, reward and done."),
+    (12, [TURN, "yield [S, reward, done]"], "It yielded a list of 3; expected"),
+    (12, [TURN, "S, reward, done"], "episode(rng) is None (is the return missing?)"),
+    (12, ["def ", "async def "], "is of type async_generator: "),
+    (12, ["def ", "async def "], [TURN, "S, reward, done"], "is a coroutine"),
+    (12, ["   reward, done = -", "   if col == 4:\n            return\n        reward, done = -"],
+     "The coroutine returned after 1 turns; expected one more."),
+    (12, ["reward, done = 0, False", "reward, done = 0, 0"], "done is the number 0; expected True"),
+    (12, ["reward, done = 0, False", "reward, done = '0', False"], "reward is of type str: 0;"),
+    (12, ["np.float32", "np.float64"], "frame has dtype float64; expected float32."),
+    (12, ["np.zeros((3, 5, 6)", "np.zeros((5, 6, 3)"], "IndexError"),
+    (12, ["episode(rng)", "episode(generator)"], "unexpected keyword argument 'rng'"),
     *((8, ["    return", f"    {change}\n    return"], "It changed memory, which belongs to")
       for change in ("memory.append(5)", "memory[0] = None", "memory.clear()")),
 ]  # fmt: skip
@@ -367,6 +486,63 @@ def test_a_mistake_that_nobody_knows(wrong):
     assert "Hint" not in said
 
 
+def test_a_hint_is_about_what_is_shown(wrong):
+    """Of two mistakes the one in the first result; where that one is unknown, none."""
+    said = wrong(3, answer(3, ["return dx, dw, db", "return dx, dw + 1, db / len(x)"]))
+    assert "your dw" in said
+    assert "Hint" not in said
+    both = ["np.mean(errors**2)", "np.sum(errors**2)"], ["2 * errors", "errors"]
+    said = wrong(5, answer(5, *both))
+    assert "your gradient" in said
+    assert "Hint: the gradient is half as long" in said
+
+
+def test_a_layer_that_is_right_only_once(wrong):
+    """Each case has a layer of its own, so only a network shows it."""
+    source = answer(
+        10,
+        ["self.size = size", "self.size, self.places = size, {}"],
+        ["        self.places = {}\n", ""],
+        ["self.places[i, r, s, c] = i, top + u, left + v, c",
+         "self.places.setdefault((i, r, s, c), (i, top + u, left + v, c))"],
+    )  # fmt: skip
+    said = wrong(10, source)
+    assert "In a network, check_gradients finds a mistake in " in said
+    assert "Hint: a first forward and backward is right" in said
+
+
+def test_a_layer_of_ones_own_stands_in_a_network():
+    """With the two things more that its statement names."""
+    names = {}
+    exec(answer(10), names)
+
+    class MaxPool2D(names["MaxPool2D"], Layer):
+        def build(self, shape):
+            height, width, channels = shape
+            self.output_shape = height // self.size, width // self.size, channels
+
+    layers = [Conv2D(2, 2, input_shape=(1, 6, 5)), MaxPool2D(2), Flatten(), Dense(1)]
+    rng = np.random.default_rng(0)
+    model = Sequential(layers, rng)
+    states = rng.random((4, 1, 6, 5))
+    assert all(check.ok for check in check_gradients(model, states, rng).values())
+    model.compile(RMSprop())
+    losses = [model.train_on_batch(states, np.ones((4, 1))) for _ in range(50)]
+    assert losses[-1] < losses[0]
+
+
+def test_the_cliff_can_be_learned(tmp_path):
+    """With the lines that its statement names; the best play is the shortest way."""
+    statement = ast.get_docstring(ast.parse(read(BLANKS, 12)))
+    lines = re.findall(r"^    (from minidqn.*|game = .*)$", statement, re.M)
+    assert len(lines) == 2
+    write(tmp_path, 12, "\n".join([answer(12), *lines]))
+    command = re.search(r"--game (\S+) ", statement)[1]
+    game = load(str(tmp_path / command))
+    model, _ = train(game, epochs=150)
+    assert mean_return(model, game, rng=np.random.default_rng(0)) > 0.9
+
+
 def test_an_exception(wrong):
     """Where it was raised, in the learner's own lines."""
     said = wrong(3, answer(3, ["    return", "    np.zeros(2) @ g\n    return"]))
@@ -411,6 +587,31 @@ class MuteArray(np.ndarray):
 """
 
 
+ODD_RESULT = """
+def FUNCTION(*arguments):
+    results = solution(*arguments)
+    results = list(results) if SEVERAL else [results]
+    right, convolve = np.atleast_1d(results[RESULT]), np.convolve
+    results[RESULT] = THING
+    return results if SEVERAL else results[0]
+"""
+ODD_METHOD = """
+class FUNCTION(solution):
+    def METHOD(self, x):
+        right, convolve = super().METHOD(x), np.convolve
+        return THING
+"""
+ODD_TURN = """
+def FUNCTION(rng):
+    ep, action = solution(rng), None
+    while True:
+        turn, convolve = list(ep.send(action)), np.convolve
+        right = np.atleast_1d(turn[RESULT])
+        turn[RESULT] = THING
+        action = yield tuple(turn)
+"""
+
+
 def test_things_that_cannot_be_shown(wrong):
     for number, body, words in [
         (2, "raise Mute", "Mute: (cannot be shown)"),
@@ -426,15 +627,14 @@ def test_strange_results(number, thing, wrong):
     """Each result in turn is something else; none of it surprises the checker."""
     problem = PROBLEMS[number]
     for result, name in enumerate(problem.results):
-        source = read(SOLUTIONS, number) + (
-            f"{MUTE}solution = {problem.function}\n"
-            f"def {problem.function}(*arguments):\n"
-            f"    results = solution(*arguments)\n"
-            f"    results = list(results) if {len(problem.results) > 1} else [results]\n"
-            f"    right, convolve = np.atleast_1d(results[{result}]), np.convolve\n"
-            f"    results[{result}] = {thing}\n"
-            f"    return results if len(results) > 1 else results[0]\n"
-        )
+        several = len(problem.results) > 1
+        source = f"{read(SOLUTIONS, number)}{MUTE}solution = {problem.function}\n"
+        source += ODD_METHOD if number == 10 else ODD_TURN if number == 12 else ODD_RESULT
+        for old, new in {
+            "FUNCTION": problem.function, "SEVERAL": several, "RESULT": result, "THING": thing,
+            "METHOD": ("forward", "backward")[result % 2],
+        }.items():  # fmt: skip
+            source = source.replace(old, str(new))
         # Of a batch, what is strange in one array may be seen in another.
         name = "(states|actions|rewards)" if number == 8 else name
         assert re.search(rf"{name}(\[.*\])? (is|has|holds|belongs)", wrong(number, source))
@@ -487,11 +687,11 @@ def test_start_copies_what_is_shipped(tmp_path, capsys):
     copied = {path.name: path.read_bytes() for path in folder.iterdir()}
     assert copied == {path.name: path.read_bytes() for path in BLANKS.iterdir() if path.is_file()}
     assert run("check", "all", "--folder", folder) == 1
-    assert capsys.readouterr().out.endswith(": not written yet\n0 of 9 right\n")
+    assert capsys.readouterr().out.endswith(": not written yet\n0 of 12 right\n")
 
 
 @pytest.mark.parametrize("link", [False, True])
-@pytest.mark.parametrize("name", ["e1_frame.py", "e9_exact_q.py", "README.md"])
+@pytest.mark.parametrize("name", ["e1_frame.py", "e12_cliff.py", "README.md"])
 def test_start_overwrites_nothing(name, link, tmp_path, capsys):
     """Nor does it follow links that lead nowhere yet."""
     path = tmp_path / name
@@ -524,7 +724,7 @@ def test_misuse(tmp_path, monkeypatch, capsys):
     for arguments, words in [
         ([], "required"),
         (["check"], "required"),
-        (["check", "0"], "'0' is no exercise; expected 1 to 9, or all"),
+        (["check", "0"], "'0' is no exercise; expected 1 to 12, or all"),
         (["check", "3", "--folder", ""], "is empty"),
         (["check", "3"], "there is no e3_dense_backward.py; 'python -m minidqn.exercises start"),
         (["check", "5"], "e5_mean_squared_error.py is a folder; expected a file"),

@@ -59,8 +59,8 @@ def main(argv=None):
         return _check(parser, arguments.numbers, arguments.folder)
     for exercise in exercises().values():
         minutes = f"{exercise.minutes} min"
-        print(f"{exercise.number}  {exercise.title}")
-        print(f"   {exercise.file}, {minutes}, chapter {exercise.chapter}")
+        print(f"{exercise.number:>2}  {exercise.title}")
+        print(f"    {exercise.file}, {minutes}, chapter {exercise.chapter}")
     return 0
 
 

@@ -20,7 +20,8 @@ from minidqn.checks import one_line
 MODULE = "_answer"
 """What a learner's file is called among the modules, while it is used."""
 
-NUMBERS = {int, float} | {kind for kind in np.sctypeDict.values() if issubclass(kind, np.number)}
+NUMBERS = {bool, int, float, np.bool_}
+NUMBERS |= {kind for kind in np.sctypeDict.values() if issubclass(kind, np.number)}
 """Types of numbers; subclasses of them may do anything."""
 
 
@@ -47,6 +48,10 @@ class Fault(NamedTuple):
     arguments: dict = {}
     arrays: dict = {}
     hint: str = ""
+
+
+class FaultError(Exception):
+    """An answer does what none may do; the only argument is the Fault."""
 
 
 class Outcome(NamedTuple):
@@ -115,7 +120,7 @@ def _lies_in(folder, name):
 
 
 def load(path, source, name):
-    """Run a file afresh and find a function in it.
+    """Run a file afresh and find a function, or a class, in it.
 
     Parameters
     ----------
@@ -124,12 +129,12 @@ def load(path, source, name):
     source : bytes
         What is in it.
     name : str
-        The function.
+        What it is called; classes begin with a capital letter.
 
     Returns
     -------
     callable or Fault
-        The function, or why there is none.
+        The function or class, or why there is none.
     """
     module = types.ModuleType(MODULE)
     module.__file__ = str(path)
@@ -149,7 +154,8 @@ def load(path, source, name):
         return Fault(_raised(error, path))
     function = module.__dict__.get(name)
     if not callable(function):
-        return Fault(f"{path.name} has no function {name}.")
+        wanted = "class" if name[0].isupper() else "function"
+        return Fault(f"{path.name} has no {wanted} {name}.")
     return function
 
 
@@ -219,6 +225,8 @@ def call(function, path, names, arguments, first=False):
             results = _results(returned, names)
     except KeyboardInterrupt:
         raise
+    except FaultError as error:
+        return Outcome(arguments, None, error.args[0]._replace(arguments=arguments))
     except BaseException as error:
         if first and isinstance(error, NotImplementedError):
             raise NotWrittenError from error
@@ -230,7 +238,7 @@ def call(function, path, names, arguments, first=False):
         return Outcome(arguments, None, Fault(words, arguments, after, IN_PLACE))
     if results is None:
         expected = f"{len(names)} things: {', '.join(names[:-1])} and {names[-1]}"
-        words = f"It returned {_kind(returned)}; expected {expected}."
+        words = f"It returned {what_is(returned)}; expected {expected}."
         return Outcome(arguments, None, Fault(words, arguments))
     return Outcome(arguments, results)
 
@@ -255,8 +263,19 @@ def _results(returned, names):
     return tuple(r.copy() if type(r) is np.ndarray else r for r in results)
 
 
-def _kind(thing):
-    """What a thing is, in words that fit into a sentence."""
+def what_is(thing):
+    """Say what something is.
+
+    Parameters
+    ----------
+    thing : object
+        What was returned.
+
+    Returns
+    -------
+    str
+        Words that fit into a sentence.
+    """
     kind = type(thing)  # isinstance would also ask the thing, which may answer anything
     if kind is types.CoroutineType:
         return "a coroutine (is there an async before the def?)"
@@ -324,7 +343,7 @@ def misfit(name, expected, actual, any_width=False):
     if type(actual) is not np.ndarray and (wanted.ndim or not _is_number(actual)):
         plain = "a plain array" if issubclass(type(actual), np.ndarray) else "an array"
         thing = f"{plain} of shape {wanted.shape}" if wanted.ndim else "a number"
-        return f"{name} is {_kind(actual)}; expected {thing}."
+        return f"{name} is {what_is(actual)}; expected {thing}."
     got = np.asarray(actual)
     if got.shape != wanted.shape:
         return f"{name} has shape {got.shape}; expected {wanted.shape}."

@@ -1,5 +1,6 @@
 """One answer held against the cases of its exercise, and its mistake recognised."""
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +18,6 @@ from minidqn.exercises.answers import (
 )
 from minidqn.exercises.mistakes import MISTAKES
 from minidqn.exercises.problems import PROBLEMS
-from minidqn.exercises.sampling import check_samples
 
 
 class Verdict(NamedTuple):
@@ -61,63 +61,65 @@ def check(number, path, source):
     """
     problem = PROBLEMS[number]
     with at_home(path):
-        function = load(path, source, problem.function)
-        if isinstance(function, Fault):
-            return Verdict(True, fault=function)
+        answer = load(path, source, problem.function)
+        if isinstance(answer, Fault):
+            return Verdict(True, fault=answer)
+        cases = problem.cases()
         try:
-            if problem.answer is None:
-                return Verdict(True, *check_samples(function, path))
-            return Verdict(True, *_check_results(function, path, problem, MISTAKES[number]))
+            fault = problem.answer and _fault(answer, path, problem, cases, MISTAKES[number])
+            if fault is None and problem.check:
+                fault = problem.check(answer, path, cases)
         except NotWrittenError:
             return Verdict(False)
+        return Verdict(True, len(cases), fault)
 
 
-def _check_results(function, path, problem, mistakes):
-    """How many cases there are, and the fault in the first that has one."""
+def _fault(answer, path, problem, cases, mistakes):
+    """What is wrong in the first case that shows something."""
+    use = functools.partial(problem.use, answer)
     outcomes = [
-        call(function, path, problem.results, case, first=number == 0)
-        for number, case in enumerate(problem.cases())
+        call(use, path, problem.results, case, first=number == 0)
+        for number, case in enumerate(cases)
     ]
+    first = None
     for outcome in outcomes:
-        fault = outcome.fault or _fault(problem, outcome)
-        if fault:
-            hint = fault.hint or _hint(problem, mistakes, outcomes)
-            return len(outcomes), fault._replace(hint=hint)
-    return len(outcomes), None
+        if outcome.fault:  # such as an exception, whose cause the results of other cases may show
+            first = first or outcome.fault
+            if first.hint:
+                return first
+        elif fault := _wrong_result(problem, mistakes, outcome, outcomes):
+            return (first or fault)._replace(hint=fault.hint)
+    return first
 
 
-def _fault(problem, outcome):
-    """The first result that is not what it should be."""
+def _wrong_result(problem, mistakes, outcome, outcomes):
+    """The fault of the first result that is not what it should be."""
     expected = problem.answer(**outcome.arguments)
-    for name, right, actual in zip(problem.results, expected, outcome.results, strict=True):
+    for place, name in enumerate(problem.results):
+        right, actual = expected[place], outcome.results[place]
         words = compare(name, right, actual)
         if words:
-            return Fault(words, outcome.arguments, apart(name, right, actual))
+            hints = (m.hint for m in mistakes if _explains(m, place, outcome, right, outcomes))
+            arrays = apart(name, right, actual)
+            return Fault(words, outcome.arguments, arrays, next(hints, ""))
     return None
 
 
-def _hint(problem, mistakes, outcomes):
-    """The hint of the first mistake that explains a wrong result in all cases."""
-    outcomes = [outcome for outcome in outcomes if outcome.results is not None]
-    for result in range(len(problem.results)):
-        for mistake in mistakes:
-            if _explains(mistake, result, problem, outcomes):
-                return mistake.hint
-    return ""
+def _explains(mistake, place, shown, right, outcomes):
+    """Whether a wrong result is what the mistake gives, in the case shown and in all others."""
+    if not _gives(mistake, place, shown) or close(shown.results[place], right):
+        return False
+    return all(_gives(mistake, place, outcome) is not False for outcome in outcomes)
 
 
-def _explains(mistake, result, problem, outcomes):
-    """Whether a result is what the mistake gives, in all cases, and wrong in one."""
-    wrong_somewhere = False
-    for outcome in outcomes:
-        actual, given = outcome.results[result], list(outcome.arguments.values())
-        try:
-            with np.errstate(all="ignore"):
-                wrong = mistake.wrong(*given)[result]
-        except (ValueError, IndexError):  # the mistake cannot take shapes like these
-            continue
-        if wrong is None or not are_numbers(actual) or not close(actual, wrong):
-            return False
-        right = problem.answer(**outcome.arguments)[result]
-        wrong_somewhere = wrong_somewhere or not close(wrong, right)
-    return wrong_somewhere
+def _gives(mistake, place, outcome):
+    """Whether a result is what the mistake gives; None if one of them gives nothing."""
+    if outcome.results is None:
+        return None
+    try:
+        with np.errstate(all="ignore"):
+            wrong = mistake.wrong(*outcome.arguments.values())[place]
+    except (ValueError, IndexError):  # the mistake cannot take shapes like these
+        return None
+    actual = outcome.results[place]
+    return wrong is not None and are_numbers(actual) and close(actual, wrong)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from minidqn.storage import atomic_write
 
 HEAD = re.compile(
-    r"Exercise (?P<number>\d): (?P<title>[^\n]+)\.\n\n"
+    r"Exercise (?P<number>\d+): (?P<title>[^\n]+)\.\n\n"
     r"Chapter (?P<chapter>\d, [^(]+) \(docs/[\w/.-]+\)\. About (?P<minutes>\d+) minutes\.\n"
 )
 """How every statement begins."""
@@ -66,7 +66,7 @@ def exercises():
     """
     found = []
     for blank in _blanks().iterdir():
-        if re.fullmatch(r"e\d_\w+\.py", blank.name):
+        if re.fullmatch(r"e\d+_\w+\.py", blank.name):
             statement = ast.get_docstring(ast.parse(blank.read_text(encoding="utf-8")))
             head = HEAD.match(statement)
             number, minutes = int(head["number"]), int(head["minutes"])

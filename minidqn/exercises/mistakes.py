@@ -4,12 +4,15 @@ A mistake is recognised when an answer gives what the mistake would give, for
 every input that both can take.
 """
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
-from minidqn.exercises.problems import convolution_backward, convolve, dense_backward
+from minidqn.exercises.cliff import COLUMNS, LIMIT, MOVES, ROWS, cliff, play, start
+from minidqn.exercises.pooling import max_pool
+from minidqn.exercises.problems import convolution_backward, convolve, dense_backward, rated
 from minidqn.fruit import ACTIONS
 
 
@@ -329,9 +332,9 @@ RMSPROP = [
 ]
 
 
-def _targets(q_values, actions, values, start=None, shift=1):
-    """Targets with `values` for the chosen actions, and for the others those of `start`."""
-    targets = np.array(q_values if start is None else start)
+def _targets(q_values, actions, values, others=1, shift=1):
+    """Targets with `values` for the chosen actions."""
+    targets = others * q_values
     targets[np.arange(len(actions)), actions + shift] = values
     return (targets,)
 
@@ -340,22 +343,36 @@ def _values(rewards, next_values):
     return np.where(rewards != 0, rewards, next_values)
 
 
+def _made_of(rate):
+    """Mistakes in what is made of the values of the next states, which `rate` finds."""
+
+    def wrong(values, **options):
+        return lambda q, a, r, *rest: _targets(
+            q, a, values(r, rest[-1], rate(*rest[:-1])), **options
+        )
+
+    return [
+        Mistake("the end of a game is ignored: a reward that is not 0 marks it, and what comes "
+                "after it counts nothing.",
+                wrong(lambda r, gamma, v: r + gamma * v)),
+        Mistake("a lost game's end is ignored: its reward is less than 0, and marks an end, too.",
+                wrong(lambda r, gamma, v: np.where(r > 0, r, gamma * v))),
+        Mistake("the rewards are ignored, and with them the end of a game.",
+                wrong(lambda r, gamma, v: gamma * v)),
+        Mistake("the targets of the actions that were not chosen are 0: the network would learn "
+                "that they earn nothing.",
+                wrong(lambda r, gamma, v: _values(r, gamma * v), others=0)),
+        Mistake("the action is used as a column: the columns 0, 1, 2 are the actions -1, 0, 1.",
+                wrong(lambda r, gamma, v: _values(r, gamma * v), shift=0)),
+        Mistake("gamma is forgotten: what comes a step later counts less.",
+                wrong(lambda r, gamma, v: _values(r, v))),
+        Mistake("gamma is applied to the reward, too: that comes now, and counts in full.",
+                wrong(lambda r, gamma, v: gamma * _values(r, v))),
+    ]  # fmt: skip
+
+
 TD_TARGETS = [
-    Mistake(
-        "the end of a game is ignored: a reward that is not 0 marks it, and what comes "
-        "after it counts nothing.",
-        lambda q, a, r, q_next, gamma: _targets(q, a, r + gamma * q_next.max(axis=1)),
-    ),
-    Mistake(
-        "a lost game's end is ignored: its reward is less than 0, and marks an end, too.",
-        lambda q, a, r, q_next, gamma: _targets(
-            q, a, np.where(r > 0, r, gamma * q_next.max(axis=1))
-        ),
-    ),
-    Mistake(
-        "the rewards are ignored, and with them the end of a game.",
-        lambda q, a, r, q_next, gamma: _targets(q, a, gamma * q_next.max(axis=1)),
-    ),
+    *_made_of(lambda q_next: q_next.max(axis=1)),
     Mistake(
         "the max is taken over the wrong axis, the batch: each experience has its own best action.",
         lambda q, a, r, q_next, gamma: _targets(
@@ -367,48 +384,55 @@ TD_TARGETS = [
         lambda q, a, r, q_next, gamma: _targets(q, a, _values(r, gamma * q_next.max())),
     ),
     Mistake(
-        "the targets of the actions that were not chosen are 0: the network would learn "
-        "that they earn nothing.",
-        lambda q, a, r, q_next, gamma: _targets(
-            q, a, _values(r, gamma * q_next.max(axis=1)), np.zeros_like(q)
-        ),
-    ),
-    Mistake(
-        "the action is used as a column: the columns 0, 1, 2 are the actions -1, 0, 1.",
-        lambda q, a, r, q_next, gamma: _targets(
-            q, a, _values(r, gamma * q_next.max(axis=1)), shift=0
-        ),
-    ),
-    Mistake(
-        "gamma is forgotten: what comes a step later counts less.",
-        lambda q, a, r, q_next, gamma: _targets(q, a, _values(r, q_next.max(axis=1))),
-    ),
-    Mistake(
-        "gamma is applied to the reward, too: that comes now, and counts in full.",
-        lambda q, a, r, q_next, gamma: _targets(q, a, gamma * _values(r, q_next.max(axis=1))),
-    ),
-    Mistake(
         "the best value is that of S: the one that is asked for is that of S', after the step.",
         lambda q, a, r, q_next, gamma: _targets(q, a, _values(r, gamma * q.max(axis=1))),
     ),
 ]
 
 
-def _q(grid_size, gamma, best=max, walls=True, moves_first=True, reach=1, end=2, rewards=(1, -1)):
+def _misrated(rate):
+    """Targets with the next states' values that `rate` finds in all Q-values there are."""
+    return lambda q, a, r, q_next, q_target, gamma: _targets(
+        q, a, _values(r, gamma * rate(q, q_next, q_target))
+    )
+
+
+DOUBLE_TD_TARGETS = [
+    *_made_of(rated),
+    Mistake("the target network chooses the next action, too: the online network chooses it.",
+            _misrated(lambda q, q_next, q_target: q_target.max(axis=1))),
+    Mistake("the online network rates the next action, too: the target network rates it.",
+            _misrated(lambda q, q_next, q_target: q_next.max(axis=1))),
+    Mistake("the two parts are swapped: the online network chooses, the target network rates.",
+            _misrated(lambda q, q_next, q_target: rated(q_target, q_next))),
+    Mistake("the best action is that of S: the one asked for is that of S', after the step.",
+            _misrated(lambda q, q_next, q_target: rated(q, q_target))),
+]  # fmt: skip
+
+
+def _q(
+    grid_size, gamma, best=max, left=True, right=True, wraps=False, moves_first=True, reach=1,
+    end=2, rewards=(1, -1),
+):  # fmt: skip
     """Action values by trying all that can follow, with something wrong.
 
     The fruit ends the game `end` rows above the grid's lower edge, for the first
-    of the two `rewards` if its distance from the basket's centre is `reach` or less.
+    of the two `rewards` if its distance from the basket's centre is `reach` or less. Without a
+    wall on the `left` or `right` the basket goes on there, or `wraps` around the array.
     """
     caught, missed = rewards
 
     def value(row, fruit, basket, action):
         after = basket + action
-        if walls:
-            after = min(max(after, 1), grid_size - 2)
+        if left:
+            after = max(after, 1)
+        if right:
+            after = min(after, grid_size - 2)
         if row + 1 == grid_size - end:
             seen = after if moves_first else basket
             return caught if abs(fruit - seen) <= reach else missed
+        if wraps and after == 0:
+            after = grid_size - 2
         return gamma * best([value(row + 1, fruit, after, later) for later in ACTIONS])
 
     q = np.empty((grid_size - 2, grid_size, grid_size - 2, len(ACTIONS)))
@@ -429,7 +453,20 @@ Q_STAR = [
     ),
     Mistake(
         "the basket leaves the grid: at a wall it stays, and its centre is in 1 to G - 2.",
-        lambda size, gamma: _q(size, gamma, walls=False),
+        lambda size, gamma: _q(size, gamma, left=False, right=False),
+    ),
+    Mistake(
+        "the basket leaves the grid on the left: its centre is never below column 1.",
+        lambda size, gamma: _q(size, gamma, left=False),
+    ),
+    Mistake(
+        "the basket leaves the grid on the left, where the index -1 means the last place: its "
+        "centre is never below column 1.",
+        lambda size, gamma: _q(size, gamma, left=False, wraps=True),
+    ),
+    Mistake(
+        "the basket leaves the grid on the right: its centre is never above column G - 2.",
+        lambda size, gamma: _q(size, gamma, right=False),
     ),
     Mistake(
         "the later action is the worst one: the best one is asked for.",
@@ -454,6 +491,109 @@ Q_STAR = [
 ]
 
 
+def _cropped(size, x):
+    """The image without what is left over, as an array of shape (N, H', size, W', size, C)."""
+    n, height, width, channels = x.shape
+    height, width = height // size, width // size
+    x = x[:, : height * size, : width * size]
+    return x.reshape(n, height, size, width, size, channels)
+
+
+def _filled_up(size, x):
+    """The largest numbers of all windows, also of those that reach out of the image."""
+    around = [(0, 0), *((0, -length % size) for length in x.shape[1:3]), (0, 0)]
+    return _cropped(size, np.pad(x, around, constant_values=-np.inf)).max(axis=(2, 4))
+
+
+def _overlapping(size, x):
+    windows = np.lib.stride_tricks.sliding_window_view(x, (size, size), axis=(1, 2))
+    return windows.max(axis=(-2, -1))
+
+
+def _interleaved(size, x):
+    whole = _cropped(size, x)
+    n, height, _, width, _, channels = whole.shape
+    return whole.reshape(n, size, height, size, width, channels).max(axis=(1, 3))
+
+
+def _cut_off(size, x, g):
+    """The gradient by what is left of an image when nothing is left over."""
+    return max_pool(size, x, g)[1][:, : size * g.shape[1], : size * g.shape[2]]
+
+
+def _shared(share):
+    """A backward way on which pixels get another share of their window's gradient."""
+    return lambda size, x, g: (None, max_pool(size, x, g, share=share)[1])
+
+
+MAX_POOL = [
+    Mistake("y is never below 0: the largest number of a window may be.",
+            lambda size, x, g: (np.maximum(max_pool(size, x, g)[0], 0), None)),
+    Mistake("the windows overlap: the next one begins where the last one ends.",
+            lambda size, x, g: (_overlapping(size, x), None)),
+    Mistake("what is left over at the edges is pooled, too: no window reaches out of the image.",
+            lambda size, x, g: (_filled_up(size, x), None)),
+    Mistake("the pixels of a window lie apart: where an axis is cut in two, the number of windows "
+            "comes first, then their size.",
+            lambda size, x, g: (_interleaved(size, x), None)),
+    Mistake("all pixels that are equal to the largest get g: only the first of them does.",
+            _shared(lambda w: w == w.max())),
+    Mistake("of several pixels that are equal the last one gets g: the first one does.",
+            _shared(lambda w: np.arange(w.size)[::-1].reshape(w.shape) == w[::-1, ::-1].argmax())),
+    Mistake("all pixels of a window get g: those that are not the largest had no part in y.",
+            _shared(np.ones_like)),
+    Mistake("dx is 1 where it should be g, which says how much the loss grows with y.",
+            lambda size, x, g: (None, max_pool(size, x, np.ones_like(g))[1])),
+    Mistake("dx is smaller than x: pixels that are in no window have a gradient, too, and it is 0.",
+            lambda size, x, g: (None, _cut_off(size, x, g))),
+]  # fmt: skip
+
+
+def _other_game(**wrong):
+    """The frames of a game with something wrong."""
+    game = functools.partial(cliff, **wrong)
+    return lambda rng, actions: (play(game, rng, actions)[0], None, None)
+
+
+def _other_reward(change):
+    return lambda rng, actions: (None, change(actions, play(cliff, rng, actions)[1]), None)
+
+
+def _other_end(change):
+    return lambda rng, actions: (None, None, change(*play(cliff, rng, actions)[1:]))
+
+
+CLIFF = [
+    Mistake("every game begins in the same cell: the start is drawn, from the rng that is given.",
+            _other_game(start=lambda rng: (ROWS - 1, 0))),
+    Mistake("the start is drawn as a row and a column; it is one number that counts cells.",
+            _other_game(start=lambda rng: (rng.integers(ROWS - 1), rng.integers(COLUMNS)))),
+    Mistake("the start's row and column are swapped: how many whole rows are before the cell?",
+            _other_game(start=lambda rng: start(rng)[::-1])),
+    Mistake("up and down are swapped: rows count downwards, so up is one less.",
+            _other_game(moves=[MOVES[action] for action in (2, 1, 0, 3)])),
+    Mistake("steps along rows and columns are swapped: up leads to another row of the same column.",
+            _other_game(moves=[move[::-1] for move in MOVES])),
+    Mistake("the walker leaves the grid, and comes in at the other side, as an index below 0 does: "
+            "a wall stops it.",
+            _other_game(stop=lambda place, length: place % length)),
+    Mistake("the walker is still seen where it was: each frame begins with zeros.",
+            _other_game(trail=True)),
+    Mistake("the first reward is not 0: it comes before any step.",
+            _other_reward(lambda actions, reward: reward if len(actions) else -0.01)),
+    Mistake("a step that does not end the game costs nothing: its reward is -0.01.",
+            _other_reward(lambda actions, reward: np.trunc(reward))),
+    Mistake("the reward is one turn late: a turn tells what the action before it has earned.",
+            lambda rng, actions: (None, play(cliff, rng, actions[:-1])[1], None)),
+    Mistake("done is forgotten on the cliff: the game ends there, too.",
+            _other_end(lambda reward, done: done and reward != -1)),
+    Mistake("done is forgotten at the goal: the game ends there, too.",
+            _other_end(lambda reward, done: done and reward != 1)),
+    Mistake(f"the game goes on and on: after {LIMIT} steps it is over, wherever the walker is.",
+            _other_end(lambda reward, done: abs(reward) == 1)),
+]  # fmt: skip
+
+
 MISTAKES = {
     1: FRAME,
     2: CONVOLVE,
@@ -463,5 +603,8 @@ MISTAKES = {
     6: RMSPROP,
     7: TD_TARGETS,
     9: Q_STAR,
+    10: MAX_POOL,
+    11: DOUBLE_TD_TARGETS,
+    12: CLIFF,
 }
 """By the exercise's number; those of number 8 are what ``sampling`` looks for."""

@@ -3,13 +3,21 @@
 What is right is what the package's own functions say.
 """
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
 from minidqn import exact, fruit, qlearning
+from minidqn.exercises.cliff import cliff, play
+from minidqn.exercises.pooling import both_ways, check_in_network, max_pool
+from minidqn.exercises.sampling import RESULTS, check_samples
 from minidqn.nn import Dense, MeanSquaredError, RMSprop, convolution
+
+
+def _call(function, *arguments):
+    return function(*arguments)
 
 
 class Problem(NamedTuple):
@@ -18,7 +26,7 @@ class Problem(NamedTuple):
     Attributes
     ----------
     function : str
-        Name of the function to write.
+        Name of the function to write, or of the class.
     results : tuple of str
         Names of what it returns.
     cases : callable
@@ -26,13 +34,21 @@ class Problem(NamedTuple):
         arguments by name, in order.
     answer : callable
         Takes such arguments and returns a tuple with what is right; None where
-        chance decides, and ``sampling`` checks.
+        chance decides.
+    use : callable
+        Takes what was written and such arguments, and returns the results of it: a
+        call, unless it is no function of such arguments.
+    check : callable or None
+        Takes what was written, its file and the cases, and returns the fault, if there
+        is one, that results alone cannot show.
     """
 
     function: str
     results: tuple
     cases: Callable
     answer: Callable | None
+    use: Callable = _call
+    check: Callable | None = None
 
 
 def _numbers(rng, *shape):
@@ -232,6 +248,42 @@ def _td_targets(q_values, actions, rewards, next_q_values, gamma):
     return (qlearning.td_targets(q_values, chosen, rewards, next_values, rewards != 0, gamma),)
 
 
+def _rated_experiences():
+    rng = np.random.default_rng(11)
+    return [
+        {
+            **dict(list(case.items())[:-1]),
+            "next_target_values": _numbers(rng, *case["q_values"].shape),
+            "gamma": case["gamma"],
+        }
+        for case in _experiences()
+    ]
+
+
+def rated(next_q_values, next_target_values):
+    """What one network says of the next actions that another one chooses.
+
+    Parameters
+    ----------
+    next_q_values : ndarray [shape=(N, A)]
+        Those by which the actions are chosen.
+    next_target_values : ndarray [shape=(N, A)]
+        Those by which they are rated.
+
+    Returns
+    -------
+    ndarray [shape=(N,)]
+        The values of the next states.
+    """
+    best = next_q_values.argmax(axis=1)
+    return next_target_values[np.arange(len(best)), best]
+
+
+def _double_td_targets(q_values, actions, rewards, next_q_values, next_target_values, gamma):
+    values = rated(next_q_values, next_target_values)[:, np.newaxis]
+    return _td_targets(q_values, actions, rewards, values, gamma)
+
+
 def _memories():
     """Memories whose experiences all differ, with the size of a batch and a generator."""
     sizes = (
@@ -260,6 +312,37 @@ def _q_star(grid_size, gamma):
     return (exact.q_star(grid_size, gamma),)
 
 
+def _images_to_pool():
+    """Of ever more windows, rows and columns that are left over, and numbers that are equal."""
+    rng = np.random.default_rng(10)
+    sizes = (
+        (1, 1, 1, 1, 1), (2, 1, 2, 2, 1), (2, 1, 2, 2, 1), (2, 1, 2, 3, 1), (2, 1, 3, 2, 1),
+        (2, 1, 2, 4, 1), (2, 1, 4, 2, 1), (2, 1, 2, 2, 2), (2, 2, 2, 2, 1), (3, 1, 3, 3, 1),
+        (2, 1, 5, 4, 2), (3, 2, 6, 7, 2),
+    )  # fmt: skip
+    cases = []
+    for size, n, height, width, channels in sizes:
+        x = _numbers(rng, n, height, width, channels)
+        g = _numbers(rng, n, height // size, width // size, channels)
+        cases += [{"size": size, "x": kind, "g": g} for kind in (x, -abs(x), np.maximum(x, 0))]
+    return cases
+
+
+def _walks():
+    """Actions from the start on, the fewest first: at random, away from the cliff, to the goal."""
+    rng = np.random.default_rng(12)
+    drawn = [rng.integers(4, size=8) for _ in range(10)]
+    drawn += [np.repeat((0, 0, 1, 2), (4, 0, 5, 4)), rng.choice((0, 1, 3), 30)]
+    cases = []
+    for seed, actions in enumerate(drawn, 2):
+        for count in range(len(actions) + 1):
+            case = {"rng": np.random.default_rng(seed), "actions": actions[:count]}
+            cases.append(case)
+            if play(cliff, **case)[2]:
+                break
+    return sorted(cases, key=lambda case: len(case["actions"]))
+
+
 PROBLEMS = {
     1: Problem("draw", ("frame",), _frames, _draw),
     2: Problem("convolve", ("y",), _images, convolve),
@@ -268,7 +351,12 @@ PROBLEMS = {
     5: Problem("mean_squared_error", ("loss", "gradient"), _predictions, _mean_squared_error),
     6: Problem("rmsprop", ("w", "v"), _updates, _rmsprop),
     7: Problem("td_targets", ("targets",), _experiences, _td_targets),
-    8: Problem("replay_sample", ("states", "actions", "rewards", "next_states"), _memories, None),
+    8: Problem("replay_sample", RESULTS, _memories, None, check=check_samples),
     9: Problem("q_star", ("q",), _games, _q_star),
+    10: Problem("MaxPool2D", ("y", "dx"), _images_to_pool, max_pool, both_ways, check_in_network),
+    11: Problem("double_td_targets", ("targets",), _rated_experiences, _double_td_targets),
+    12: Problem(
+        "episode", ("frame", "reward", "done"), _walks, functools.partial(play, cliff), play
+    ),
 }
 """By the exercise's number."""

@@ -4,15 +4,16 @@ The states of a batch say which experiences were drawn, and the package's own
 memory what a batch of these is.
 """
 
+import functools
 import random
 
 import numpy as np
 
-from minidqn.exercises.answers import Fault, apart, call, compare, misfit
-from minidqn.exercises.problems import PROBLEMS
+from minidqn.exercises.answers import Fault, FaultError, apart, call, compare, misfit, what_is
 from minidqn.replay import Memory
 
-PROBLEM = PROBLEMS[8]
+RESULTS = ("states", "actions", "rewards", "next_states")
+"""What a batch is made of."""
 
 DRAWS = 1000
 """Batches that are counted, each with a generator of its own."""
@@ -21,7 +22,7 @@ DEVIATIONS = 6
 """Standard deviations from the mean that no fair count comes to."""
 
 
-def check_samples(function, path):
+def check_samples(function, path, cases):
     """Look for a fault in an answer to exercise 8.
 
     Parameters
@@ -30,34 +31,49 @@ def check_samples(function, path):
         The learner's.
     path : Path
         Its file.
+    cases : list of dict
+        Inputs, the smallest first.
 
     Returns
     -------
-    cases : int
-        How many inputs were tried.
-    fault : Fault or None
+    Fault or None
         The first one, if there is one.
     """
-    cases = PROBLEM.cases()
+    function = functools.partial(_sample, function)
     for number, arguments in enumerate(cases):
         _, fault = _draw(function, path, arguments, first=number == 0)
         if fault:
-            return len(cases), fault
+            return fault
     four = cases[-3]
-    fault = _other_chance(function, path, four) or _unfair(function, path, four)
-    return len(cases), fault
+    return _other_chance(function, path, four) or _unfair(function, path, four)
+
+
+def _sample(function, memory, batch_size, rng):
+    """A learner's batch, unless it is a list of experiences."""
+    returned = function(memory, batch_size, rng)
+    if type(returned) in (tuple, list) and returned and all(map(_is_experience, returned)):
+        words = f"It returned {what_is(returned)}, experience by experience; expected four arrays."
+        hint = "each array holds one kind of thing, such as all actions, in the order of the batch."
+        raise FaultError(Fault(words, hint=hint))
+    return returned
+
+
+def _is_experience(thing):
+    """Whether something is (S, action, reward, S_prime), and not four of a kind."""
+    arrays = [type(part) is np.ndarray for part in thing] if type(thing) in (tuple, list) else []
+    return arrays == [True, False, False, True]
 
 
 def _draw(function, path, arguments, first=False):
     """The places of one batch in the memory, and its fault, if it has one."""
-    outcome = call(function, path, PROBLEM.results, arguments, first)
+    outcome = call(function, path, RESULTS, arguments, first)
     if outcome.fault:
         return [], outcome.fault
     memory = Memory(len(arguments["memory"]))
     for experience in arguments["memory"]:
         memory.store(experience)
     some = _arrays(memory, range(arguments["batch_size"]))
-    for name, result in zip(PROBLEM.results, outcome.results, strict=True):
+    for name, result in zip(RESULTS, outcome.results, strict=True):
         words = misfit(name, some[name], result, any_width=True)
         if words:
             return [], Fault(words, arguments)
@@ -76,12 +92,12 @@ def _draw(function, path, arguments, first=False):
 def _arrays(memory, places):
     """The batch at some places of the package's memory, by the names of the results."""
     batch = memory.take(list(places))
-    return {name: np.asarray(getattr(batch, name)) for name in PROBLEM.results}
+    return {name: np.asarray(getattr(batch, name)) for name in RESULTS}
 
 
 def _mixed(outcome, expected, places):
     """The fault of a batch whose rows do not belong together."""
-    for name, result in zip(PROBLEM.results, outcome.results, strict=True):
+    for name, result in zip(RESULTS, outcome.results, strict=True):
         if compare(name, expected[name], result, any_width=True):
             rows = range(len(result))
             row = next(n for n in rows if not np.array_equal(result[n], expected[name][n]))
