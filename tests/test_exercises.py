@@ -370,6 +370,8 @@ WRONG = [
     (12, ["max(row - 1, 0)", "(row - 1) % 5"], ["min(row + 1, 4)", "(row + 1) % 5"],
      ["max(col - 1, 0)", "(col - 1) % 6"], ["min(col + 1, 5)", "(col + 1) % 6"],
      "comes in at the other side"),
+    *((12, [f"max({place} - 1, 0)", f"{place} - 1"], "comes in at the other side")
+      for place in ("row", "col")),
     (12, ["max(row - 1, 0)", "row - 1"], ["min(row + 1, 4)", "row + 1"],
      ["max(col - 1, 0)", "col - 1"], ["min(col + 1, 5)", "col + 1"],
      "as an index below 0 does"),
@@ -488,7 +490,7 @@ def test_a_mistake_that_nobody_knows(wrong):
 
 def test_a_hint_is_about_what_is_shown(wrong):
     """Of two mistakes the one in the first result; where that one is unknown, none."""
-    said = wrong(3, answer(3, ["return dx, dw, db", "return dx, dw + 1, db / len(x)"]))
+    said = wrong(3, answer(3, ["return dx, dw, db", "return dx, dw + 1, g"]))
     assert "your dw" in said
     assert "Hint" not in said
     both = ["np.mean(errors**2)", "np.sum(errors**2)"], ["2 * errors", "errors"]

@@ -12,8 +12,8 @@ goal, column 5; row 0 is the highest.
     . . . . . .        G: the goal
     . C C C C G
 
-Write the game as a coroutine: it yields (frame, reward, done) and is sent an action,
-first for the start and then for each step.
+Write the game as a coroutine. Every turn yields (frame, reward, done), and the value
+of that yield is the next action.
 
 - frame: a new float32 array of shape (3, 5, 6), zeros but for ones at the walker in
   channel 0, at the cliff in channel 1, at the goal in channel 2. A frame that was

@@ -99,17 +99,16 @@ def _wrong_result(problem, mistakes, outcome, outcomes):
         right, actual = expected[place], outcome.results[place]
         words = compare(name, right, actual)
         if words:
-            hints = (m.hint for m in mistakes if _explains(m, place, outcome, right, outcomes))
+            hints = (m.hint for m in mistakes if _explains(m, place, outcome, outcomes))
             arrays = apart(name, right, actual)
             return Fault(words, outcome.arguments, arrays, next(hints, ""))
     return None
 
 
-def _explains(mistake, place, shown, right, outcomes):
-    """Whether a wrong result is what the mistake gives, in the case shown and in all others."""
-    if not _gives(mistake, place, shown) or close(shown.results[place], right):
-        return False
-    return all(_gives(mistake, place, outcome) is not False for outcome in outcomes)
+def _explains(mistake, place, shown, outcomes):
+    """Whether a result is what the mistake gives, in the case shown and wherever both are."""
+    others = (_gives(mistake, place, outcome) is not False for outcome in outcomes)
+    return _gives(mistake, place, shown) and all(others)
 
 
 def _gives(mistake, place, outcome):

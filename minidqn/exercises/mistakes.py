@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minidqn.exercises.cliff import COLUMNS, LIMIT, MOVES, ROWS, cliff, play, start
+from minidqn.exercises.cliff import COLUMNS, LIMIT, MOVES, ROWS, cliff, play, start, stop
 from minidqn.exercises.pooling import max_pool
 from minidqn.exercises.problems import convolution_backward, convolve, dense_backward, rated
 from minidqn.fruit import ACTIONS
@@ -555,6 +555,11 @@ def _other_game(**wrong):
     return lambda rng, actions: (play(game, rng, actions)[0], None, None)
 
 
+def _open(axis):
+    """Walls, but for the one before the first of the `axis` rows or columns."""
+    return lambda place, length: min(place, length - 1) if length == axis else stop(place, length)
+
+
 def _other_reward(change):
     return lambda rng, actions: (None, change(actions, play(cliff, rng, actions)[1]), None)
 
@@ -574,9 +579,12 @@ CLIFF = [
             _other_game(moves=[MOVES[action] for action in (2, 1, 0, 3)])),
     Mistake("steps along rows and columns are swapped: up leads to another row of the same column.",
             _other_game(moves=[move[::-1] for move in MOVES])),
-    Mistake("the walker leaves the grid, and comes in at the other side, as an index below 0 does: "
-            "a wall stops it.",
-            _other_game(stop=lambda place, length: place % length)),
+    *(
+        Mistake("the walker leaves the grid, and comes in at the other side, as an index below 0 "
+                "does: a wall stops it.",
+                _other_game(stop=wall))
+        for wall in (lambda place, length: place % length, *map(_open, (ROWS, COLUMNS)))
+    ),
     Mistake("the walker is still seen where it was: each frame begins with zeros.",
             _other_game(trail=True)),
     Mistake("the first reward is not 0: it comes before any step.",
