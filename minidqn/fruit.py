@@ -10,6 +10,7 @@ does.
 
 import functools
 import itertools
+from collections.abc import Callable
 
 import numpy as np
 
@@ -90,6 +91,7 @@ def episode(
     grid_size: int = 10,
     rng: np.random.Generator | None = None,
     start: tuple[int, int] | None = None,
+    draw: Callable[..., np.ndarray] = draw,
 ) -> Episode:
     """One game, as a coroutine.
 
@@ -104,7 +106,9 @@ def episode(
         Draws the start: fruit column uniform in [0, G), basket centre uniform in
         [1, G - 1). Fresh entropy by default.
     start : (int, int), optional
-        The start itself, (fruit_column, basket); then nothing is drawn.
+        The start itself, (fruit_column, basket); then nothing is drawn at random.
+    draw : callable
+        Makes a frame; called as `draw` of this module is.
 
     Yields
     ------
@@ -136,10 +140,10 @@ def episode(
     fruit_column, basket = (whole("start", place, least=0) for place in start)
     if fruit_column >= grid_size or not 1 <= basket <= grid_size - 2:
         raise ValueError(f"start is {start!r}; expected {wanted}")
-    return _fall(grid_size, fruit_column, basket)
+    return _fall(grid_size, fruit_column, basket, draw)
 
 
-def _fall(grid_size, fruit_column, basket):
+def _fall(grid_size, fruit_column, basket, draw):
     """The coroutine that `episode` returns."""
     for fruit_row in range(grid_size - 1):
         reward = 0

@@ -3,7 +3,7 @@
 import math
 import runpy
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from minidqn.fruit import Fruit
 from minidqn.games import Game, load
 from minidqn.nn import Sequential
 from minidqn.qlearning import Network, Predictor, epsilon_greedy, learn
-from minidqn.replay import Memory, experience_replay, n_step_returns
+from minidqn.replay import Batch, Memory, experience_replay, n_step_returns
 from minidqn.runs import Record, Settings, Streams, game_of
 
 EVAL_GAMES = 20
@@ -36,6 +36,8 @@ def training(
     memory: Memory | None = None,
     last: Record | None = None,
     target: Any = None,
+    replay: Iterator[Batch | None] | None = None,
+    learning_step: Callable[..., float] | None = None,
 ) -> Iterator[Record]:
     """The loop, as a generator that yields one record an epoch.
 
@@ -63,6 +65,11 @@ def training(
     target : object, optional
         The target network of a run that goes on; by default a copy of `model`, if the settings
         want one.
+    replay : iterator, optional
+        Gives a `Batch` for each ``next``, or None while there is none; by default batches from
+        `memory`.
+    learning_step : callable, optional
+        What learns from a batch, called as ``qlearning.learn`` is, which is the default.
 
     Yields
     ------
@@ -81,10 +88,11 @@ def training(
     """
     game = game_of(settings, game)
     memory = Memory(settings.capacity, game.shape) if memory is None else memory
-    replay = experience_replay(settings.batch_size, settings.capacity, streams.replay, memory)
+    if replay is None:
+        replay = experience_replay(settings.batch_size, settings.capacity, streams.replay, memory)
     returns = n_step_returns(settings.n_step, settings.gamma)
     next(replay), next(returns)  # both now wait for the first step
-    discount = settings.gamma**settings.n_step
+    discount, learning_step = settings.gamma**settings.n_step, learning_step or learn
     target = settings.target_network(model) if target is None else target
     falls = settings.final_learning_rate is not None
     if falls and not hasattr(getattr(model, "optimizer", None), "learning_rate"):
@@ -109,7 +117,8 @@ def training(
             episode_return += reward
             batch = next(replay) if settings.learns_at(steps) else None
             if batch is not None:
-                update_loss = learn(model, batch, discount, game.actions, target, settings.double)
+                how = discount, game.actions, target, settings.double
+                update_loss = learning_step(model, batch, *how)
                 updates += 1
                 _require_finite(model, update_loss, epoch, updates)
                 loss += update_loss

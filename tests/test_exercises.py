@@ -1,10 +1,12 @@
 """The exercises: blanks, solutions, and wrong answers of the kinds that learners give."""
 
 import ast
+import dataclasses
 import doctest
 import inspect
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,12 +15,14 @@ import numpy as np
 import pytest
 
 from minidqn.evaluate import mean_return
+from minidqn.exercises import fitting, training
 from minidqn.exercises.__main__ import main
 from minidqn.exercises.course import exercises
 from minidqn.exercises.mistakes import MISTAKES
 from minidqn.exercises.problems import PROBLEMS
 from minidqn.games import load
 from minidqn.nn import Conv2D, Dense, Flatten, Layer, RMSprop, Sequential, check_gradients
+from minidqn.runs import CHARTS, GIF, IMAGES, Settings
 from minidqn.storage import atomic_write
 from minidqn.train import train
 
@@ -724,7 +728,6 @@ def test_misuse(tmp_path, monkeypatch, capsys):
     (tmp_path / "file").touch()
     (tmp_path / "e5_mean_squared_error.py").mkdir()
     for arguments, words in [
-        ([], "required"),
         (["check"], "required"),
         (["check", "0"], "'0' is no exercise; expected 1 to 12, or all"),
         (["check", "3", "--folder", ""], "is empty"),
@@ -758,3 +761,206 @@ def test_as_a_process(tmp_path):
         "1 of 2 right",
     ]
     assert [result.returncode, result.stderr] == [1, ""]
+
+
+# Code that never ends
+
+
+@pytest.mark.parametrize(
+    ("source", "line"),
+    [
+        ("while True:\n    pass\n", "line [12]: it still ran after 0.3 seconds, and was stopped. "),
+        (answer(2, "while True:\n        x.sum()"), "line [23]: it still ran after 0.3 seconds"),
+        # Even if it takes care that nothing stops it.
+        (answer(2, "while True:\n        try:\n            x.sum()\n        except:\n"
+                   "            pass"), "line [2-6]: it still ran after 0.3 seconds"),
+    ],
+)  # fmt: skip
+def test_code_that_never_ends(source, line, wrong, monkeypatch):
+    monkeypatch.setattr("minidqn.exercises.checking.MOST_SECONDS", 0.3)
+    handler = signal.getsignal(signal.SIGINT)
+    said = wrong(2, source)
+    assert re.search(f"e2_cross_correlation.py, {line}", said)
+    assert "Hint: does a loop never end?" in said
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
+# Training on the answers
+
+
+@dataclasses.dataclass(frozen=True)
+class Small(Settings):
+    """The default run on a small grid."""
+
+    grid_size: int = 5
+    batch_size: int = 8
+
+
+TRAINED = list(fitting.NUMBERS)
+
+
+@pytest.fixture
+def trained(tmp_path, capsys, monkeypatch):
+    """What ``train`` says of a folder with some answers, and its exit status, on a small grid."""
+    monkeypatch.setattr("minidqn.exercises.__main__.Settings", Small)
+
+    def ask(answers, *arguments, status=0):
+        for number, source in answers.items():
+            write(tmp_path, number, source)
+        assert run("train", tmp_path, *arguments) == status
+        said = capsys.readouterr()
+        assert re.fullmatch(r"(compiling kernels, once \.\.\. [\d.]+ s\n)?(.+\n)?", said.err)
+        lines = said.out.replace(str(tmp_path), "").splitlines()
+        assert all(len(line) < 80 for line in lines), said.out
+        return said.out, said.err.splitlines()[-1:]
+
+    return ask
+
+
+def own(*numbers, folder=SOLUTIONS, settings=None):
+    """The functions of some files as the training uses them, by name; None for the others."""
+    found = {}
+    for number in TRAINED:
+        path = folder / exercises()[number].file
+        source = path.read_bytes() if number in numbers else None
+        part = fitting.prepare(number, path, source, settings or Small())
+        assert part.words.startswith("yours" if number in numbers else "ours: yours is not")
+        found[PROBLEMS[number].function] = part.own
+    return found
+
+
+def test_a_training_on_all_solutions(trained, tmp_path):
+    """They learn; a table says whose each function is; the pictures are there."""
+    said, _ = trained({number: answer(number) for number in TRAINED}, "--epochs", 60, "--seed", 1)
+    for number in TRAINED:
+        assert re.search(rf"^  {number}  {PROBLEMS[number].function} +yours", said, re.M)
+    assert "ours" not in said.replace("yours", "")
+    assert re.search(r"^It takes \d+ ms, and so 60 epochs about \d+:\d\d min\.$", said, re.M)
+    assert re.search(r"^Epoch 25, .*\nEpoch 50, ", said, re.M)
+    assert int(re.search(r"^(\d+) of 15 starts won, mean", said, re.M)[1]) >= 13
+    pictures = {path.name for path in (tmp_path / "run").iterdir()}
+    assert pictures == {*CHARTS, GIF, IMAGES}
+    assert f"pictures: {tmp_path / 'run'}\n" in said
+
+
+def test_a_training_with_a_mix(trained):
+    """Wrong answers, blanks and missing files are ours."""
+    answers = {1: answer(1), 2: answer(2, ["* kernel", "+ kernel"]), 3: read(BLANKS, 3)}
+    said, err = trained(answers | {9: answer(9)}, "--epochs", 2)
+    assert err == ["no learning step was made in 6 steps; the first comes with 8 experiences"]
+    assert "1  draw                  yours\n" in said
+    assert "2  convolve              ours: yours is wrong\n" in said
+    for number in range(3, 9):
+        words = f"{PROBLEMS[number].function:<22}ours: yours is not written yet\n"
+        assert f"  {number}  {words}" in said
+    assert re.search(r"^To see what is wrong: .* check 2 --folder ", said, re.M)
+
+
+@pytest.mark.parametrize("numbers", [TRAINED, TRAINED[::2], TRAINED[1::2], []])
+def test_any_mix_learns_the_same(numbers):
+    """The same weights as with the package's own functions, but for rounding."""
+    settings, weights = Small(epochs=12), []
+    for game, model, records in (
+        training.train(own(*numbers), settings),
+        training.train(own(), settings),
+    ):
+        assert game.shape == (1, 5, 5)
+        assert list(records)[-1].updates == 29
+        weights.append(model.get_weights())
+    model, _ = train(grid_size=5, batch_size=8, epochs=12, engine="numpy")
+    for ours, same, single in zip(*weights, model.get_weights(), strict=True):
+        assert ours.dtype == np.float64
+        np.testing.assert_allclose(ours, same, rtol=1e-6, atol=1e-9)
+        np.testing.assert_allclose(ours, single, rtol=1e-2, atol=1e-3)  # which is float32
+
+
+SPIKES = "    if np.count_nonzero(x) == 1 < x.size:\n        return 0 * y\n    return y"
+LARGE = [
+    (2, ["    return y", SPIKES], "line 6: it is not linear in each argument."),
+    (3, ["    return", "    assert len(x) < 5\n    return"], "line 14: AssertionError"),
+    (6, ["return w, v", "return w[:200], v"], "line 6: w has shape (200,); expected "),
+    (8, ["    places", "    batch_size = min(batch_size, 5)\n    places"], "line 6: states has"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("number", "change", "words"), LARGE)
+def test_an_answer_that_is_wrong_at_the_size_of_the_training(number, change, words, trained):
+    said, _ = trained({number: answer(number, change)}, "--epochs", 2)
+    name = PROBLEMS[number].function
+    assert f"{name:<22}ours: yours goes wrong at the size of the training\n" in said
+    assert f"{exercises()[number].file}, {words}" in flat(said)
+    assert "To see what is wrong" not in said
+
+
+COUNT = "    global calls\n    calls += 1\n    if calls > {}:\n        {}\n    return"
+OLD = "    if len(memory) > 40:\n        {}\n    return"
+LATE = [
+    (1, ["    return", COUNT.format(200, "frame[5]")],
+     "line 17: IndexError: index 5 is out of bounds for axis 0 with size 1 (frame[5])"),
+    (3, ["    return", COUNT.format(50, "raise ValueError(3)")], "line 20: ValueError: 3"),
+    (5, ["    return", COUNT.format(50, "errors = errors[:2]")],
+     "line 9: gradient has shape (2, 3); expected (8, 3)."),
+    (6, ["    return", COUNT.format(50, "g *= 2")], "line 9: It changed g, which belongs to"),
+    (7, ["    return", COUNT.format(50, "targets = targets * np.nan")], "targets holds NaN"),
+    (7, ["    return", COUNT.format(50, "return targets.astype('f4')")], "has dtype float32"),
+    (8, ["    return", OLD.format("memory.clear()")], "line 9: It changed memory"),
+    (8, ["    return", OLD.format("memory[0][0][:] = 2")], "line 14: ValueError: assignment"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("number", "change", "words"), LATE)
+def test_an_answer_that_goes_wrong_later(number, change, words, trained):
+    """One sentence says so, with the line; nothing is drawn."""
+    source = "import numpy as np\n\ncalls = 0\n" + answer(number, change)
+    _, [err] = trained({number: source}, "--epochs", 400, status=1)
+    assert f"error: the training has ended: {exercises()[number].file}, " in err
+    assert words in err
+
+
+def test_slow_answers(monkeypatch):
+    """Numba makes loops fast; where it cannot, the answer is ours, and the training is not slow."""
+    loops = fitting.prepare(
+        3, SOLUTIONS / "e3_dense_backward.py", read(SOLUTIONS, 3).encode(), Settings()
+    )
+    assert loops.words == "yours, compiled by Numba"
+    monkeypatch.setattr(fitting, "SLOW", 0)
+    monkeypatch.setattr(fitting, "TOO_SLOW", 0)
+    source = answer(5, ["return np", "print(end='', file=None)\n    return np"])
+    part = fitting.prepare(5, SOLUTIONS / "e5_mean_squared_error.py", source.encode(), Small())
+    assert part.words == "ours: yours is too slow"
+    assert re.search(r"error.py, line 6: a call takes 0\.0 s, and Numba cannot compile", part.why)
+
+
+def test_a_training_that_cannot_begin(trained, tmp_path):
+    for answers, arguments, words in [
+        ({9: answer(9)}, [], "e1_frame.py; 'python -m minidqn.exercises start"),
+        ({1: answer(1)}, ["--epochs", 0], "--epochs is 0; expected at least 1"),
+        ({1: answer(1)}, ["--seed", -1], "--seed is -1; expected at least 0"),
+    ]:
+        assert words in trained(answers, *arguments, status=2)[1][0]
+    (tmp_path / "run").touch()
+    assert "run cannot be written to: File exists" in trained({}, status=2)[1][0]
+
+
+def test_a_training_is_interrupted(tmp_path):
+    """Ctrl-C in its midst: one line."""
+    write(tmp_path, 7, answer(7))
+    command = [sys.executable, "-m", "minidqn.exercises", "train", tmp_path]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=ROOT, **pipes) as running:
+        while not running.stdout.readline().startswith("It takes"):
+            assert running.poll() is None
+        running.send_signal(signal.SIGINT)
+        _, err = running.communicate(timeout=60)
+    assert err.endswith("\ninterrupted\n")
+    assert "Traceback" not in err
+    assert running.returncode == 130
+
+
+def test_without_a_command(capsys):
+    """It says what there is, and how to begin."""
+    assert run() == 0
+    said = capsys.readouterr().out
+    for name in ("start", "check", "train", "list"):
+        assert re.search(rf"^ +{name} +\w+", said, re.M)
+    assert said.endswith("To begin: python -m minidqn.exercises start my_folder\n")

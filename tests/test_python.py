@@ -8,7 +8,9 @@ from tests.test_docs import ROOT, blocks
 
 def test_the_loop_on_one_page(capsys):
     """It is run as it stands but for its size."""
-    (loop,) = [source for _, kind, source in blocks(ROOT / "docs/python.md") if kind == "python slow"]
+    (loop,) = [
+        source for _, kind, source in blocks(ROOT / "docs/python.md") if kind == "python slow"
+    ]
     assert len(loop.splitlines()) <= 25
     for shown, other in (("range(500)", "range(60)"), ("=128", "=16")):
         assert loop.count(shown) == 1, shown

@@ -1,15 +1,28 @@
-"""``python -m minidqn.exercises``: the blanks copied, the answers checked, the list of all."""
+"""``python -m minidqn.exercises``: blanks copied, answers checked, a training on the answers."""
 
 import argparse
 import shlex
+import textwrap
+import time
 from pathlib import Path
 
 from minidqn import cli
+from minidqn.checks import whole
+from minidqn.exercises import fitting
+from minidqn.exercises.answers import at_home
 from minidqn.exercises.checking import check
 from minidqn.exercises.course import copy_blanks, exercises
-from minidqn.exercises.report import report
+from minidqn.exercises.problems import PROBLEMS
+from minidqn.exercises.report import WIDTH, report
+from minidqn.exercises.training import forecast, train
+from minidqn.games import GameError
+from minidqn.runs import Settings
+from minidqn.train import DivergenceError, play_test_games
 
 COMMAND = "python -m minidqn.exercises"
+
+PICTURES = "run"
+"""The folder for the pictures of a training, in that of the answers."""
 
 
 def _number(text):
@@ -22,8 +35,9 @@ def _number(text):
 
 def _parser():
     """The command line."""
-    parser = cli.Parser(prog=COMMAND, description="The exercises of the course.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="start|check|list")
+    first = f"To begin: {COMMAND} start my_folder"
+    parser = cli.Parser(prog=COMMAND, description="The exercises of the course.", epilog=first)
+    commands = parser.add_subparsers(dest="command", metavar="start|check|train|list")
     start = commands.add_parser("start", help="copy the blanks into a folder of your own")
     start.add_argument("folder", type=cli.as_folder, metavar="FOLDER", help="made if missing")
     checks = commands.add_parser("check", help="say what is right, and what is not")
@@ -34,6 +48,15 @@ def _parser():
         "--folder", type=cli.as_folder, default=Path(), metavar="FOLDER",
         help="where your answers are (default: here)",
     )  # fmt: skip
+    trains = commands.add_parser("train", help="train the network on your own functions")
+    trains.add_argument(
+        "folder", type=cli.as_folder, nargs="?", default=Path(), metavar="FOLDER",
+        help="where your answers are (default: here)",
+    )  # fmt: skip
+    for name, words in ("epochs", "episodes to play, one an epoch"), ("seed", "0 or more"):
+        default = getattr(Settings, name)
+        words += f" (default: {default})"
+        trains.add_argument(f"--{name}", type=int, default=default, metavar="N", help=words)
     commands.add_parser("list", help="what there is to write")
     return parser
 
@@ -53,10 +76,15 @@ def main(argv=None):
     """
     parser = _parser()
     arguments = parser.parse_args(argv)
+    if arguments.command is None:
+        parser.print_help()
+        return 0
     if arguments.command == "start":
         return _start(parser, arguments.folder)
     if arguments.command == "check":
         return _check(parser, arguments.numbers, arguments.folder)
+    if arguments.command == "train":
+        return _train(parser, arguments)
     for exercise in exercises().values():
         minutes = f"{exercise.minutes} min"
         print(f"{exercise.number:>2}  {exercise.title}")
@@ -89,10 +117,7 @@ def _check(parser, numbers, folder):
     home = folder.resolve()  # an answer may go to another folder, and stay there
     right = 0
     for exercise in chosen:
-        try:
-            source = (home / exercise.file).read_bytes()
-        except OSError as error:
-            parser.error(f"cannot read {folder / exercise.file}: {error.strerror}")
+        source = _source(parser, folder, home / exercise.file)
         with cli.announce_compilation():
             verdict = check(exercise.number, home / exercise.file, source)
         print(report(exercise, verdict), flush=True)
@@ -100,6 +125,86 @@ def _check(parser, numbers, folder):
     if len(chosen) > 1:
         print(f"{right} of {len(chosen)} right")
     return 0 if right == len(chosen) else 1
+
+
+def _source(parser, folder, path):
+    """What is in a file of a learner's folder."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        parser.error(f"cannot read {folder / path.name}: {error.strerror}")
+
+
+def _train(parser, arguments):
+    """Train the network on the learner's functions, and say what came of it."""
+    began, folder = time.perf_counter(), arguments.folder
+    with cli.refusing(parser):
+        epochs, seed = whole("--epochs", arguments.epochs), whole("--seed", arguments.seed, 0)
+        settings = Settings(epochs=epochs, seed=seed)
+    chosen = [exercises()[number] for number in fitting.NUMBERS]
+    if not any((folder / exercise.file).exists() for exercise in chosen):
+        _demand(parser, folder / chosen[0].file)
+    home, out = folder.resolve(), folder.resolve() / PICTURES
+    with cli.writing_to(parser, "FOLDER", folder / PICTURES):
+        out.mkdir(exist_ok=True)
+    with at_home(home / chosen[0].file):
+        own = _table(parser, folder, home, chosen, settings)
+        try:
+            result = _trained(own, settings, out)
+        except (fitting.AnswerError, DivergenceError, GameError) as error:
+            parser.error(f"the training has ended: {error}", 1)
+        except OSError as error:
+            parser.error(f"writing to {folder / PICTURES} failed: {error}", 1)
+    print(f"{result}, in {cli.clock(time.perf_counter() - began)} min")
+    print(f"pictures: {folder / PICTURES}")
+    return 0
+
+
+def _table(parser, folder, home, chosen, settings):
+    """Say whose each function is; the learner's by name, None for ours."""
+    own, wrong = {}, []
+    print("The functions of this training, each checked, and tried at its size:")
+    for exercise in chosen:
+        print(f"  {exercise.number}  {PROBLEMS[exercise.number].function:<22}", end="", flush=True)
+        name, path = PROBLEMS[exercise.number].function, home / exercise.file
+        source = _source(parser, folder, path) if path.exists() else None
+        part = fitting.prepare(exercise.number, path, source, settings)
+        own[name] = part.own
+        print(part.words, flush=True)
+        if part.why:
+            indent = " " * 5
+            print(textwrap.fill(part.why, WIDTH, initial_indent=indent, subsequent_indent=indent))
+        elif part.words == fitting.WRONG:
+            wrong.append(str(exercise.number))
+    if wrong:
+        where = f" --folder {shlex.quote(str(folder))}" * (folder != Path())
+        print(f"To see what is wrong: {COMMAND} check {' '.join(wrong)}{where}")
+    return own
+
+
+def _trained(own, settings, out):
+    """Run the training and draw its pictures; how good the network is."""
+    from minidqn.pictures import save_charts, save_games
+
+    print("Measuring a learning step ...", flush=True)
+    with cli.announce_compilation():
+        step, whole_run = forecast(own, settings)
+    minutes = f"{settings.epochs} epochs about {cli.clock(whole_run)} min"
+    print(f"It takes {1000 * step:.0f} ms, and so {minutes}.", flush=True)
+    game, model, loop = train(own, settings)
+    progress, records = cli.Progress(settings), []
+    progress.EVERY_EPOCHS = 25  # they may be slow
+    for record in loop:
+        records.append(record)
+        progress.show(record)
+    played = play_test_games(model, settings, game=game)
+    save_games(out, game, played)
+    save_charts(out, model, game, settings, records, played)
+    last = records[-1]
+    if not last.updates:
+        first = f"the first comes with {settings.batch_size} experiences"
+        cli.tell(f"no learning step was made in {last.steps} steps; {first}")
+    return f"{last.wins} of {last.starts} starts won, mean |Q - Q*| {last.q_error:.3f}"
 
 
 def _demand(parser, path):

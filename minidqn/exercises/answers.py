@@ -3,11 +3,14 @@
 The file is the learner's own and is run as any program of theirs is.
 """
 
+import _thread
 import contextlib
 import copy
 import importlib
 import inspect
+import signal
 import sys
+import threading
 import traceback
 import types
 from pathlib import Path
@@ -27,6 +30,10 @@ NUMBERS |= {kind for kind in np.sctypeDict.values() if issubclass(kind, np.numbe
 
 class NotWrittenError(Exception):
     """The function is a blank as yet."""
+
+
+class TooLongError(KeyboardInterrupt):
+    """A learner's code was still running when its time was up; like Ctrl-C, nothing stops it."""
 
 
 class Fault(NamedTuple):
@@ -119,6 +126,54 @@ def _lies_in(folder, name):
     return isinstance(file, str) and Path(file).parent in (folder, folder / name)
 
 
+@contextlib.contextmanager
+def limited(seconds):
+    """Interrupt the body after some time, as Ctrl-C would.
+
+    Only the main thread can be interrupted; in others the body may take as long as it likes.
+
+    Parameters
+    ----------
+    seconds : float
+        How long it may take.
+
+    Raises
+    ------
+    TooLongError
+        In the line of the body that ran when its time was up.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    late, done = threading.Event(), threading.Event()
+
+    def handle(number, frame):
+        if late.is_set():
+            raise TooLongError
+        if callable(before):  # else the shell that started the command has Ctrl-C ignored
+            before(number, frame)
+
+    def watch():
+        wait = seconds
+        while not done.wait(wait):
+            late.set()
+            _thread.interrupt_main()  # a signal would not do: Windows has none for this
+            wait = 0.1  # once more, if an except of the learner's has swallowed it
+
+    before = signal.signal(signal.SIGINT, handle)
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        try:
+            yield
+        finally:
+            done.set()
+            watcher.join()  # an interrupt that is under way comes now, and not later
+    finally:
+        done.set()
+        signal.signal(signal.SIGINT, before)
+
+
 def load(path, source, name):
     """Run a file afresh and find a function, or a class, in it.
 
@@ -151,7 +206,7 @@ def load(path, source, name):
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        return Fault(_raised(error, path))
+        return Fault(raised(error, path))
     function = module.__dict__.get(name)
     if not callable(function):
         wanted = "class" if name[0].isupper() else "function"
@@ -159,9 +214,24 @@ def load(path, source, name):
     return function
 
 
-def _raised(error, path):
-    """An exception with the last line of the learner's file that led to it."""
-    words = f"{type(error).__name__}: {shown(str, error)}".removesuffix(": ")
+def raised(error, path, words=""):
+    """An exception with the last line of the learner's file that led to it.
+
+    Parameters
+    ----------
+    error : BaseException
+        What was raised.
+    path : Path
+        The learner's file.
+    words : str
+        What to say of it; by default its type and message.
+
+    Returns
+    -------
+    str
+        One line, and the learner's line as a second.
+    """
+    words = words or f"{type(error).__name__}: {shown(str, error)}".removesuffix(": ")
     words = one_line(words, most=400)
     frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
     if not frames:
@@ -192,7 +262,7 @@ def shown(write, thing):
         return "(cannot be shown)"
 
 
-def call(function, path, names, arguments, first=False):
+def call(function, path, names, arguments, first=False, given=None):
     """Call a learner's function with copies of its arguments.
 
     Parameters
@@ -207,6 +277,8 @@ def call(function, path, names, arguments, first=False):
         By name, in order; they stay as they are.
     first : bool
         Whether it is the first call: only then NotImplementedError means a blank.
+    given : dict, optional
+        What it gets in the place of deep copies, where these would take too long.
 
     Returns
     -------
@@ -218,7 +290,7 @@ def call(function, path, names, arguments, first=False):
     NotWrittenError
         If the function is a blank as yet.
     """
-    given = copy.deepcopy(arguments)
+    given = copy.deepcopy(arguments) if given is None else given
     try:
         with np.errstate(all="ignore"):  # what becomes NaN is seen in the results
             returned = function(*given.values())
@@ -230,7 +302,7 @@ def call(function, path, names, arguments, first=False):
     except BaseException as error:
         if first and isinstance(error, NotImplementedError):
             raise NotWrittenError from error
-        return Outcome(arguments, None, Fault(_raised(error, path), arguments))
+        return Outcome(arguments, None, Fault(raised(error, path), arguments))
     changed = [name for name in given if not _unchanged(given[name], arguments[name])]
     if changed:
         words = f"It changed {changed[0]}, which belongs to its caller."
@@ -293,6 +365,8 @@ def what_is(thing):
 
 def _unchanged(given, before):
     """Whether an argument is what it was before the call."""
+    if given is before:  # a part of it that cannot be changed
+        return True
     if type(given) is not type(before):
         return False
     if isinstance(before, np.ndarray):

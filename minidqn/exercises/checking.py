@@ -8,16 +8,28 @@ import numpy as np
 from minidqn.exercises.answers import (
     Fault,
     NotWrittenError,
+    TooLongError,
     apart,
     are_numbers,
     at_home,
     call,
     close,
     compare,
+    limited,
     load,
+    raised,
 )
 from minidqn.exercises.mistakes import MISTAKES
 from minidqn.exercises.problems import PROBLEMS
+
+MOST_SECONDS = 60
+"""How long the check of one answer may take."""
+
+ENDLESS = (
+    "does a loop never end? A print inside shows what changes there from one round to the next. "
+    "Mend it, and check again."
+)
+"""The hint for an answer that took longer."""
 
 
 class Verdict(NamedTuple):
@@ -59,19 +71,28 @@ def check(number, path, source):
     Verdict
         What is said of it.
     """
-    problem = PROBLEMS[number]
     with at_home(path):
-        answer = load(path, source, problem.function)
-        if isinstance(answer, Fault):
-            return Verdict(True, fault=answer)
-        cases = problem.cases()
         try:
-            fault = problem.answer and _fault(answer, path, problem, cases, MISTAKES[number])
-            if fault is None and problem.check:
-                fault = problem.check(answer, path, cases)
+            with limited(MOST_SECONDS):
+                return _verdict(number, path, source)
         except NotWrittenError:
             return Verdict(False)
-        return Verdict(True, len(cases), fault)
+        except TooLongError as error:
+            words = f"it still ran after {MOST_SECONDS} seconds, and was stopped."
+            return Verdict(True, fault=Fault(raised(error, path, words), hint=ENDLESS))
+
+
+def _verdict(number, path, source):
+    """The verdict on an answer that is written, and comes to an end."""
+    problem = PROBLEMS[number]
+    answer = load(path, source, problem.function)
+    if isinstance(answer, Fault):
+        return Verdict(True, fault=answer)
+    cases = problem.cases()
+    fault = problem.answer and _fault(answer, path, problem, cases, MISTAKES[number])
+    if fault is None and problem.check:
+        fault = problem.check(answer, path, cases)
+    return Verdict(True, len(cases), fault)
 
 
 def _fault(answer, path, problem, cases, mistakes):

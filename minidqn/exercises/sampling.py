@@ -41,7 +41,7 @@ def check_samples(function, path, cases):
     """
     function = functools.partial(_sample, function)
     for number, arguments in enumerate(cases):
-        _, fault = _draw(function, path, arguments, first=number == 0)
+        _, fault = draw_batch(function, path, arguments, first=number == 0)
         if fault:
             return fault
     four = cases[-3]
@@ -64,8 +64,25 @@ def _is_experience(thing):
     return arrays == [True, False, False, True]
 
 
-def _draw(function, path, arguments, first=False):
-    """The places of one batch in the memory, and its fault, if it has one."""
+def draw_batch(function, path, arguments, first=False):
+    """Draw one batch, and look for a fault in it.
+
+    Parameters
+    ----------
+    function, path
+        As for `check_samples`.
+    arguments : dict
+        By name, in order; all experiences of the memory have another S.
+    first : bool
+        As for ``answers.call``.
+
+    Returns
+    -------
+    places : list of int
+        Where in the memory the batch comes from.
+    fault : Fault or None
+        What is wrong with it, if something is.
+    """
     outcome = call(function, path, RESULTS, arguments, first)
     if outcome.fault:
         return [], outcome.fault
@@ -123,7 +140,7 @@ def _other_chance(function, path, arguments):
     globals_before = _global_states()
     for seed in range(10):
         same = arguments | {"rng": np.random.default_rng(seed)}
-        (places, fault), (again, other) = (_draw(function, path, same) for _ in range(2))
+        (places, fault), (again, other) = (draw_batch(function, path, same) for _ in range(2))
         if fault or other:
             return fault or other
         moved = [name for name, state in _global_states().items() if state != globals_before[name]]
@@ -151,7 +168,7 @@ def _unfair(function, path, arguments):
     batches = []
     for seed in range(DRAWS):
         drawn = arguments | {"rng": np.random.default_rng(seed)}
-        places, fault = _draw(function, path, drawn)
+        places, fault = draw_batch(function, path, drawn)
         if fault:
             return fault
         batches.append(places)
