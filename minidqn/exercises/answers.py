@@ -13,10 +13,12 @@ import sys
 import threading
 import traceback
 import types
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from minidqn.checks import one_line
 
@@ -75,7 +77,7 @@ class Outcome(NamedTuple):
     """
 
     arguments: dict
-    results: tuple | None
+    results: Any
     fault: Fault | None = None
 
 
@@ -93,7 +95,7 @@ class _Borrowed:
 
 
 @contextlib.contextmanager
-def at_home(path):
+def at_home(path: Path) -> Iterator[None]:
     """Let a learner's file find what lies beside it, and leave nothing behind.
 
     In the body its folder is the first that modules are looked for in. After it
@@ -127,7 +129,7 @@ def _lies_in(folder, name):
 
 
 @contextlib.contextmanager
-def limited(seconds):
+def limited(seconds: float) -> Iterator[None]:
     """Interrupt the body after some time, as Ctrl-C would.
 
     Only the main thread can be interrupted; in others the body may take as long as it likes.
@@ -174,7 +176,7 @@ def limited(seconds):
         signal.signal(signal.SIGINT, before)
 
 
-def load(path, source, name):
+def load(path: Path, source: bytes, name: str) -> Callable | Fault:
     """Run a file afresh and find a function, or a class, in it.
 
     Parameters
@@ -214,7 +216,7 @@ def load(path, source, name):
     return function
 
 
-def raised(error, path, words=""):
+def raised(error: BaseException, path: Path, words: str = "") -> str:
     """An exception with the last line of the learner's file that led to it.
 
     Parameters
@@ -239,7 +241,7 @@ def raised(error, path, words=""):
     return f"{path.name}, line {frames[-1].lineno}: {words}\n{frames[-1].line or ''}".rstrip()
 
 
-def shown(write, thing):
+def shown(write: Callable[[Any], str], thing: object) -> str:
     """A learner's thing as text, though its own methods may raise anything.
 
     Parameters
@@ -262,7 +264,14 @@ def shown(write, thing):
         return "(cannot be shown)"
 
 
-def call(function, path, names, arguments, first=False, given=None):
+def call(
+    function: Callable,
+    path: Path,
+    names: tuple[str, ...],
+    arguments: dict,
+    first: bool = False,
+    given: dict | None = None,
+) -> Outcome:
     """Call a learner's function with copies of its arguments.
 
     Parameters
@@ -335,7 +344,7 @@ def _results(returned, names):
     return tuple(r.copy() if type(r) is np.ndarray else r for r in results)
 
 
-def what_is(thing):
+def what_is(thing: Any) -> str:
     """Say what something is.
 
     Parameters
@@ -376,7 +385,7 @@ def _unchanged(given, before):
     return isinstance(before, np.random.Generator) or given == before
 
 
-def close(actual, expected):
+def close(actual: npt.ArrayLike, expected: npt.ArrayLike) -> bool:
     """Whether two arrays agree but for rounding.
 
     Parameters
@@ -394,7 +403,7 @@ def close(actual, expected):
     )
 
 
-def misfit(name, expected, actual, any_width=False):
+def misfit(name: str, expected: npt.ArrayLike, actual: object, any_width: bool = False) -> str:
     """What is wrong with one result before its numbers are looked at.
 
     Parameters
@@ -426,7 +435,7 @@ def misfit(name, expected, actual, any_width=False):
     return f"{name} holds NaN, which is not a number." if np.isnan(got).any() else ""
 
 
-def compare(name, expected, actual, any_width=False):
+def compare(name: str, expected: npt.ArrayLike, actual: Any, any_width: bool = False) -> str:
     """What is wrong with one result.
 
     Parameters
@@ -453,7 +462,7 @@ def compare(name, expected, actual, any_width=False):
     return f"{name} is wrong in {len(places)} of its {size} numbers, first in {name}[{where}]."
 
 
-def differs(expected, actual):
+def differs(expected: npt.ArrayLike, actual: npt.ArrayLike) -> np.ndarray:
     """Where two arrays of one shape differ.
 
     Parameters
@@ -469,7 +478,7 @@ def differs(expected, actual):
     return ~np.isclose(actual, expected, rtol=1e-6, atol=1e-9)
 
 
-def apart(name, expected, actual):
+def apart(name: str, expected: Any, actual: Any) -> dict[str, Any]:
     """Two arrays to be shown below each other, or the part where they first differ.
 
     Parameters
@@ -495,7 +504,7 @@ def apart(name, expected, actual):
     return {f"expected {name}": expected, f"your {name}": actual}
 
 
-def are_numbers(thing):
+def are_numbers(thing: object) -> bool:
     """Whether something is an array of real numbers, or one such number.
 
     Parameters

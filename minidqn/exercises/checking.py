@@ -1,6 +1,7 @@
 """One answer held against the cases of its exercise, and its mistake recognised."""
 
 import functools
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -50,11 +51,11 @@ class Verdict(NamedTuple):
     fault: Fault | None = None
 
     @property
-    def right(self):
+    def right(self) -> bool:
         return self.written and self.fault is None
 
 
-def check(number, path, source):
+def check(number: int, path: Path, source: bytes) -> Verdict:
     """Check the answer to an exercise.
 
     Parameters

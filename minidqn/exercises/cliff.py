@@ -4,6 +4,7 @@ import copy
 import inspect
 import itertools
 import types
+from collections.abc import Callable, Generator, Sequence
 
 import numpy as np
 
@@ -15,7 +16,7 @@ MOVES = (-1, 0), (0, 1), (1, 0), (0, -1)
 """Rows and columns that an action leads on by: up, right, down, left."""
 
 
-def start(rng):
+def start(rng: np.random.Generator) -> tuple[int, int]:
     """The cell where a walker begins: neither cliff nor goal.
 
     Parameters
@@ -31,7 +32,7 @@ def start(rng):
     return divmod(int(rng.integers(ROWS * COLUMNS - COLUMNS + 1)), COLUMNS)
 
 
-def stop(place, length):
+def stop(place: int, length: int) -> int:
     """Where a step leads if there are walls.
 
     Parameters
@@ -49,7 +50,13 @@ def stop(place, length):
     return min(max(place, 0), length - 1)
 
 
-def cliff(rng, start=start, moves=MOVES, stop=stop, trail=False):
+def cliff(
+    rng: np.random.Generator,
+    start: Callable = start,
+    moves: Sequence = MOVES,
+    stop: Callable = stop,
+    trail: bool = False,
+) -> Generator[tuple, int, None]:
     """The game, or one that is wrong in a way of its own.
 
     Parameters
@@ -78,7 +85,7 @@ def cliff(rng, start=start, moves=MOVES, stop=stop, trail=False):
             reward, done = 1.0 if place[1] == COLUMNS - 1 else -1.0, True
 
 
-def play(episode, rng, actions):
+def play(episode: Callable, rng: np.random.Generator, actions: np.ndarray) -> tuple:
     """The last turn of a game in which some actions are taken.
 
     Parameters

@@ -6,7 +6,7 @@ import importlib.resources
 import os
 import re
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from minidqn.storage import atomic_write
 
@@ -41,7 +41,7 @@ class Exercise(NamedTuple):
     minutes: int
 
     @property
-    def name(self):
+    def name(self) -> str:
         return Path(self.file).stem.split("_", 1)[1]
 
 
@@ -51,7 +51,7 @@ def _blanks():
     return installed if installed.is_dir() else Path(__file__).parents[2] / "docs" / "exercises"
 
 
-def exercises():
+def exercises() -> dict[int, Exercise]:
     """All exercises, as their blanks describe them.
 
     Returns
@@ -67,14 +67,14 @@ def exercises():
     found = []
     for blank in _blanks().iterdir():
         if re.fullmatch(r"e\d+_\w+\.py", blank.name):
-            statement = ast.get_docstring(ast.parse(blank.read_text(encoding="utf-8")))
-            head = HEAD.match(statement)
+            statement: Any = ast.get_docstring(ast.parse(blank.read_text(encoding="utf-8")))
+            head: Any = HEAD.match(statement)
             number, minutes = int(head["number"]), int(head["minutes"])
             found.append(Exercise(number, blank.name, head["title"], head["chapter"], minutes))
     return {exercise.number: exercise for exercise in sorted(found)}
 
 
-def copy_blanks(folder):
+def copy_blanks(folder: Path) -> list[Path]:
     """Copy all blanks and their README, or nothing.
 
     Parameters

@@ -12,6 +12,7 @@ import inspect
 import itertools
 import time
 import warnings
+from pathlib import Path
 from typing import NamedTuple
 
 import numba
@@ -34,6 +35,7 @@ from minidqn.exercises.answers import (
 from minidqn.exercises.problems import PROBLEMS
 from minidqn.exercises.sampling import draw_batch
 from minidqn.nn import Conv2D, Dense, RMSprop
+from minidqn.runs import Settings
 
 NUMBERS = range(1, 9)
 """The exercises whose functions a training needs."""
@@ -81,17 +83,17 @@ class Table:
         Mostly 0; only the others are multiplied.
     """
 
-    def __init__(self, answers):
+    def __init__(self, answers: np.ndarray):
         most = max(1, np.count_nonzero(answers, axis=1).max())
         self.places = np.argsort(answers == 0, axis=1, kind="stable")[:, :most]
         self.factors = np.take_along_axis(answers, self.places, axis=1)
 
-    def __matmul__(self, x):
+    def __matmul__(self, x: np.ndarray) -> np.ndarray:
         """The outputs for `x` [shape=(N, inputs, C)], each sample and channel for itself."""
         return np.einsum("nomc,om->noc", x.take(self.places, axis=1), self.factors)
 
 
-def slide(windows, x, kernel):
+def slide(windows: Table, x: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     """Convolve images, by the table of a function that knows one.
 
     Parameters
@@ -114,7 +116,9 @@ def slide(windows, x, kernel):
     return y.reshape(n, height - kh + 1, width - kw + 1, filters)
 
 
-def slide_back(windows, spread, x, kernel, g):
+def slide_back(
+    windows: Table, spread: Table, x: np.ndarray, kernel: np.ndarray, g: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Gradients of `slide`, by the two tables of a function that knows one image.
 
     Parameters
@@ -140,7 +144,7 @@ def slide_back(windows, spread, x, kernel, g):
     return dx.reshape(x.shape), (seen.T @ g).reshape(kernel.shape)
 
 
-def prepare(number, path, source, settings):
+def prepare(number: int, path: Path, source: bytes | None, settings: Settings) -> Part:
     """See whether a learner's function is right, and make it fit for a training.
 
     Parameters
@@ -159,8 +163,7 @@ def prepare(number, path, source, settings):
     Part
         The learner's, or why it is ours.
     """
-    verdict = checking.Verdict(False) if source is None else checking.check(number, path, source)
-    if not verdict.written:
+    if source is None or not (verdict := checking.check(number, path, source)).written:
         return Part("ours: yours is not written yet")
     if verdict.fault:
         return Part(WRONG)

@@ -1,5 +1,8 @@
 """Max-pooling, as exercise 10 is checked: window by window, then as a layer of a network."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 
 from minidqn.exercises.answers import Fault, are_numbers, call
@@ -11,7 +14,7 @@ def _first(window):
     return np.arange(window.size).reshape(window.shape) == window.argmax()
 
 
-def max_pool(size, x, g, share=_first):
+def max_pool(size: int, x: np.ndarray, g: np.ndarray, share: Callable = _first) -> tuple:
     """Both ways through max-pooling, or one that is wrong in a way of its own.
 
     Parameters
@@ -38,7 +41,7 @@ def max_pool(size, x, g, share=_first):
     return y, dx
 
 
-def both_ways(layer, size, x, g):
+def both_ways(layer: Callable, size: int, x: np.ndarray, g: np.ndarray) -> tuple:
     """Forward and backward through a learner's layer.
 
     Parameters
@@ -77,7 +80,7 @@ class _Pool(Layer):
         return self.pool.backward(g)
 
 
-def check_in_network(layer, path, _):
+def check_in_network(layer: Callable, path: Path, _: object) -> Fault | None:
     """Look for a fault that shows only in a network.
 
     Parameters

@@ -98,7 +98,7 @@ def _images():
     ]
 
 
-def convolve(x, kernel):
+def convolve(x: np.ndarray, kernel: np.ndarray) -> tuple[np.ndarray]:
     """The cross-correlation of one image with one kernel.
 
     Parameters
@@ -128,7 +128,7 @@ def _images_backward():
     return cases
 
 
-def convolution_backward(x, kernel, g):
+def convolution_backward(x: np.ndarray, kernel: np.ndarray, g: np.ndarray) -> tuple:
     """Gradients with respect to one image and one kernel.
 
     Parameters
@@ -165,7 +165,7 @@ def _dense_layers():
     ]
 
 
-def dense_backward(x, w, g):
+def dense_backward(x: np.ndarray, w: np.ndarray, g: np.ndarray) -> tuple[np.ndarray, ...]:
     """Gradients with respect to the input, the weights and the biases of a dense layer.
 
     Parameters
@@ -260,7 +260,7 @@ def _rated_experiences():
     ]
 
 
-def rated(next_q_values, next_target_values):
+def rated(next_q_values: np.ndarray, next_target_values: np.ndarray) -> np.ndarray:
     """What one network says of the next actions that another one chooses.
 
     Parameters

@@ -7,13 +7,15 @@ import numpy as np
 
 from minidqn.checks import one_line
 from minidqn.exercises.answers import shown
+from minidqn.exercises.checking import Verdict
+from minidqn.exercises.course import Exercise
 
 WIDTH = 79
 
 INDENT = "  "
 
 
-def report(exercise, verdict):
+def report(exercise: Exercise, verdict: Verdict) -> str:
     """What is said to the learner.
 
     Parameters

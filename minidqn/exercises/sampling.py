@@ -6,6 +6,8 @@ memory what a batch of these is.
 
 import functools
 import random
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
@@ -22,7 +24,7 @@ DEVIATIONS = 6
 """Standard deviations from the mean that no fair count comes to."""
 
 
-def check_samples(function, path, cases):
+def check_samples(function: Callable, path: Path, cases: list[dict]) -> Fault | None:
     """Look for a fault in an answer to exercise 8.
 
     Parameters
@@ -64,7 +66,7 @@ def _is_experience(thing):
     return arrays == [True, False, False, True]
 
 
-def draw_batch(function, path, arguments, first=False):
+def draw_batch(function: Callable, path: Path, arguments: dict, first: bool = False) -> tuple:
     """Draw one batch, and look for a fault in it.
 
     Parameters

@@ -9,6 +9,8 @@ import dataclasses
 import functools
 import itertools
 import math
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +19,7 @@ from minidqn.exercises.fitting import AnswerError, slide, slide_back
 from minidqn.games import GameError
 from minidqn.nn import Flatten, Sequential, layers, optimizers
 from minidqn.replay import Batch
+from minidqn.runs import Record, Settings
 from minidqn.train import training
 
 
@@ -31,21 +34,21 @@ class Conv2D(layers.Conv2D):
         By the rows of the images; None for ours.
     """
 
-    def __init__(self, *how, convolve, convolution_backward):
+    def __init__(self, *how: Any, convolve: dict | None, convolution_backward: dict | None):
         super().__init__(*how)
         self.convolve, self.convolution_backward = convolve, convolution_backward
 
-    def forward(self, x):
+    def forward(self, x: np.ndarray) -> np.ndarray:
         if self.convolve is None:
             return super().forward(x)
-        self.x = x
-        return self._activate(slide(*self.convolve[x.shape[1]], x, self.kernel) + self.bias)
+        (windows,), self.x = self.convolve[x.shape[1]], x
+        return self._activate(slide(windows, x, self.kernel) + self.bias)
 
-    def backward(self, g):
+    def backward(self, g: np.ndarray) -> np.ndarray:
         if self.convolution_backward is None:
             return super().backward(g)
-        g, tables = self._gate(g), self.convolution_backward[self.x.shape[1]]
-        dx, self.kernel_gradient[...] = slide_back(*tables, self.x, self.kernel, g)
+        g, (windows, spread) = self._gate(g), self.convolution_backward[self.x.shape[1]]
+        dx, self.kernel_gradient[...] = slide_back(windows, spread, self.x, self.kernel, g)
         self.bias_gradient[...] = g.sum(axis=(0, 1, 2))
         return dx
 
@@ -61,11 +64,11 @@ class Dense(layers.Dense):
         The learner's; None for ours.
     """
 
-    def __init__(self, *how, dense_backward):
+    def __init__(self, *how: Any, dense_backward: Callable | None):
         super().__init__(*how)
         self.dense_backward = dense_backward
 
-    def backward(self, g):
+    def backward(self, g: np.ndarray) -> np.ndarray:
         if self.dense_backward is None:
             return super().backward(g)
         dx, dw, db = self.dense_backward(self.x, self.kernel, self._gate(g))
@@ -82,14 +85,14 @@ class Loss:
         The learner's.
     """
 
-    def __init__(self, mean_squared_error):
+    def __init__(self, mean_squared_error: Callable):
         self.mean_squared_error = mean_squared_error
 
-    def value(self, predictions, targets):
+    def value(self, predictions: np.ndarray, targets: np.ndarray) -> float:
         """The loss of `predictions` for their `targets`."""
         return float(self.mean_squared_error(predictions, targets)[0])
 
-    def gradient(self, predictions, targets):
+    def gradient(self, predictions: np.ndarray, targets: np.ndarray) -> np.ndarray:
         """The slope of the loss by the `predictions`, for their `targets`."""
         return self.mean_squared_error(predictions, targets)[1]
 
@@ -105,11 +108,11 @@ class RMSprop(optimizers.RMSprop):
         The learner's.
     """
 
-    def __init__(self, learning_rate, rmsprop):
+    def __init__(self, learning_rate: float, rmsprop: Callable):
         super().__init__(learning_rate)
         self.rmsprop = rmsprop
 
-    def update(self, parameters, gradients):
+    def update(self, parameters: np.ndarray, gradients: np.ndarray) -> bool:
         v = self.state["mean_square"]
         rates = self.learning_rate, self.rho, self.epsilon
         parameters[...], v[...] = self.rmsprop(parameters, v, gradients, *rates)
@@ -129,11 +132,11 @@ class Replay:
         The learner's.
     """
 
-    def __init__(self, settings, rng, replay_sample):
+    def __init__(self, settings: Settings, rng: np.random.Generator, replay_sample: Callable):
         self.settings, self.rng, self.replay_sample = settings, rng, replay_sample
         self.memory = []
 
-    def store(self, experience):
+    def store(self, experience: tuple) -> None:
         """Put one `experience` behind the newest; the oldest goes, if there are too many."""
         S, action, reward, S_prime, _ = experience
         frames = S.view(), S_prime.view()
@@ -142,7 +145,7 @@ class Replay:
         self.memory.append((frames[0], action, float(reward), frames[1]))
         del self.memory[: -self.settings.capacity]
 
-    def __next__(self):
+    def __next__(self) -> Batch | None:
         if len(self.memory) < self.settings.batch_size:
             return None
         batch = self.replay_sample(self.memory, self.settings.batch_size, self.rng)
@@ -150,7 +153,7 @@ class Replay:
         return Batch(states, actions, rewards, next_states, rewards != 0)
 
 
-def learning(td_targets):
+def learning(td_targets: Callable) -> Callable[..., float]:
     """A learning step towards a learner's targets.
 
     Parameters
@@ -174,7 +177,7 @@ def learning(td_targets):
     return learn
 
 
-def q_network(own, settings, rng):
+def q_network(own: dict, settings: Settings, rng: np.random.Generator) -> Sequential:
     """The recipe's network, with a learner's functions in it.
 
     Parameters
@@ -209,7 +212,7 @@ def q_network(own, settings, rng):
     return model
 
 
-def train(own, settings):
+def train(own: dict, settings: Settings) -> tuple[fruit.Fruit, Sequential, Iterator[Record]]:
     """The run, on a learner's functions.
 
     Parameters
@@ -227,7 +230,8 @@ def train(own, settings):
         As from ``train.training``, which trains it; `AnswerError` if a learner's function
         goes wrong.
     """
-    streams, game, how = settings.streams(), fruit.Fruit(settings.grid_size), {}
+    streams, game = settings.streams(), fruit.Fruit(settings.grid_size)
+    how: dict = {}
     if own["draw"]:
 
         def draw(*place):
@@ -250,7 +254,7 @@ def _records(records):
         raise error.__cause__ if isinstance(error.__cause__, AnswerError) else error from None
 
 
-def forecast(own, settings):
+def forecast(own: dict, settings: Settings) -> tuple[float, float]:
     """How long a run will take, measured in a few epochs of another one.
 
     Parameters
