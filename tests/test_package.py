@@ -33,8 +33,8 @@ EXTRAS = {"minidqn.gym", "minidqn.dask", "minidqn.tensorboard", "minidqn.noteboo
 STRANGERS = {"games", "fruit", "snake", "replay", "qlearning", "exact"}
 KERNELS = "minidqn.nn.kernels"  # its docstring explains its functions, which are the engine's
 IMAGES = {"minidqn.nn.pixels", KERNELS}
-# Hints would say nothing in code that Numba compiles; the exercises have none yet.
-UNTYPED = {"kernels.py", "exercises"}
+# Hints would say nothing in code that Numba compiles.
+UNTYPED = {"kernels.py"}
 TYPED = [
     path
     for path in sorted(PACKAGE.rglob("*.py"))
