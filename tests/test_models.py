@@ -437,7 +437,8 @@ def test_threads_wait_for_each_other(rng):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of forks of threaded processes
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # Python's, and JAX's, of forks
+@pytest.mark.filterwarnings("ignore:.*fork:RuntimeWarning")  # of processes with threads
 def test_a_child_of_a_process_that_trains_does_not_hang(model, states):
     """It is forked while another thread is in the middle of a learning step."""
     inside, go_on = threading.Event(), threading.Event()
