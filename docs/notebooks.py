@@ -89,9 +89,9 @@ def _text_cell(text, page, folder):
         words, path, anchor = match.groups()
         target = (page.parent / path) if path else page
         if words.startswith("!"):
-            data = base64.b64encode(target.read_bytes()).decode()
-            pictures[target.name] = {f"image/{target.suffix[1:]}": data}
-            return f"{words}(attachment:{target.name})"
+            data, name = base64.b64encode(target.read_bytes()).decode(), path.replace("/", "-")
+            pictures[name] = {f"image/{target.suffix[1:]}": data}
+            return f"{words}(attachment:{name})"
         if re.match(r"\d-", target.name):  # a chapter, which is a notebook, too
             headings = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), re.MULTILINE)
             slugs = {_slug(heading): heading.replace(" ", "-") for heading in headings}
@@ -148,12 +148,26 @@ def main():
     parser.add_argument("folder", nargs="?", type=Path, default=DOCS / "notebooks")
     parser.add_argument("--run", action="store_true", help="run them and compare")
     arguments = parser.parse_args()
-    arguments.folder.mkdir(parents=True, exist_ok=True)
+    try:
+        return write_all(arguments.folder, arguments.run)
+    except OSError as error:
+        parser.error(f"{arguments.folder} cannot be written to: {error.strerror}")
+
+
+def write_all(folder, also_run):
+    """Write all notebooks to a `folder`, and run them, if they are to be `also_run`.
+
+    Returns
+    -------
+    int
+        0, or 1 if one printed something else than its page says.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
     faults = []
     for page in sorted(DOCS.glob("[0-9]-*.md")):
-        made, wanted = notebook(page, arguments.folder.resolve())
-        found = run(made, wanted) if arguments.run else []
-        path = arguments.folder / f"{page.stem}.ipynb"
+        made, wanted = notebook(page, folder.resolve())
+        found = run(made, wanted) if also_run else []
+        path = folder / f"{page.stem}.ipynb"
         nbformat.write(made, path)
         print(path, *found, sep="\n")
         faults += found

@@ -324,6 +324,14 @@ def announce_compilation() -> Iterator[None]:
         tell(f"{time.perf_counter() - began[0]:.1f} s")
 
 
+def _is_terminal(stream):
+    """Whether somebody looks at a stream, which may be closed, missing or a stranger's."""
+    try:
+        return stream.isatty()
+    except (AttributeError, ValueError):
+        return False
+
+
 class Line:
     """A line on a terminal that is written over; whole lines elsewhere.
 
@@ -334,8 +342,8 @@ class Line:
     """
 
     def __init__(self, stream: TextIO | None = None):
-        self._stream, self._width = sys.stdout if stream is None else stream, 0
-        self.moving = self._stream.isatty() and os.environ.get("TERM") != "dumb"
+        self._stream, self._width = stream or sys.stdout or io.StringIO(), 0
+        self.moving = _is_terminal(self._stream) and os.environ.get("TERM") != "dumb"
 
     def move(self, text: str, last: bool) -> None:
         """Show `text` in place of what is there; the `last` text stays."""
@@ -457,7 +465,7 @@ def watching(
         raise ValueError(f"verbose is {verbose!r}; expected 'auto', True or False")
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     in_notebook = hasattr(shell, "kernel")
-    if not verbose or (verbose == "auto" and not in_notebook and not sys.stdout.isatty()):
+    if not verbose or (verbose == "auto" and not in_notebook and not _is_terminal(sys.stdout)):
         yield lambda record: None
         return
     kind = importlib.import_module("minidqn.notebook") if in_notebook else sys.modules[__name__]

@@ -13,7 +13,7 @@ safetensors and onnx.
 import importlib
 import io
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,24 +34,30 @@ def _library(name: str, package: str) -> Any:
         return importlib.import_module(name)
     except ImportError as error:
         top = name.split(".")[0]
-        words = f"{top} cannot be imported: {error}"  # as Keras, where its backend is missing
+        words = f"{top} cannot be imported: {error}"
+        if name == "keras":
+            words += "; KERAS_BACKEND names the library it computes with, such as torch"
         if error.name == top:
             words = f"{top} is missing: python -m pip install {package}"
         raise ImportError(words) from None
 
 
-def _layers(model: Sequential) -> Iterator[tuple[Any, tuple[int, ...]]]:
+def _layers(model: Sequential) -> list[tuple[Any, tuple[int, ...]]]:
     """Every layer, and the (H, W, C) of its input, or of the image that Flatten made it from."""
+    if not isinstance(model, Sequential):
+        raise TypeError(f"model is a {type(model).__name__}; expected a minidqn.nn.Sequential")
     reason = why_not(model.layers, np.float32) if model.layers else "the network has no layers"
     if reason is not None:
         wanted = "expected Conv2D, Flatten and Dense alone, the last of them a Dense"
         raise ValueError(f"model cannot be exported: {reason}; {wanted}")
     channels, height, width = (*model.input_shape, 1, 1)[:3]
     shape: tuple[int, ...] = (height, width, channels)
+    found = []
     for layer in model.layers:
-        yield layer, shape
+        found.append((layer, shape))
         if not isinstance(layer, Flatten):
             shape = (1, 1, *layer.output_shape)[-3:]
+    return found
 
 
 def to_torch(model: Sequential) -> dict[str, np.ndarray]:
@@ -65,7 +71,7 @@ def to_torch(model: Sequential) -> dict[str, np.ndarray]:
     Returns
     -------
     dict of str to ndarray
-        New arrays: "0.weight" (out, in, kh, kw) or (out, in), "0.bias" (out,), and so on.
+        New arrays, float32: "0.weight" (out, in, kh, kw) or (out, in), "0.bias" (out,), and so on.
 
     Raises
     ------
@@ -82,7 +88,7 @@ def to_torch(model: Sequential) -> dict[str, np.ndarray]:
         if layer.weight_shapes:
             state[f"{number}.bias"] = layer.bias
         number += 1 + getattr(layer, "relu", False)  # a ReLU is a module of its own there
-    return {name: np.array(weight, order="C") for name, weight in state.items()}
+    return {name: np.array(weight, np.float32, order="C") for name, weight in state.items()}
 
 
 def from_torch(state_dict: Mapping[str, Any], model: Sequential) -> None:
@@ -91,7 +97,7 @@ def from_torch(state_dict: Mapping[str, Any], model: Sequential) -> None:
     Parameters
     ----------
     state_dict : dict of str to tensor or ndarray
-        Of the network that `torch_code` writes, on the CPU. Its modules may have other names.
+        Of the network that `torch_code` writes, on any device. Its modules may have other names.
     model : Sequential
         The network that takes them.
 
@@ -100,11 +106,15 @@ def from_torch(state_dict: Mapping[str, Any], model: Sequential) -> None:
     ValueError
         If they do not fit `model`; then no weight of it has changed.
     """
-    found = [tuple(np.shape(array)) for array in state_dict.values()]
+    if not isinstance(state_dict, Mapping):
+        kind = type(state_dict).__name__
+        raise TypeError(f"state_dict is a {kind}; expected what its state_dict() returns")
+    given = [a.detach().cpu().float() if hasattr(a, "detach") else a for a in state_dict.values()]
+    found = [tuple(np.shape(array)) for array in given]
     wanted = [array.shape for array in to_torch(model).values()]
     if found != wanted:
         raise ValueError(f"state_dict has shapes {found}; expected {wanted}")
-    arrays, weights = map(np.asarray, state_dict.values()), []
+    arrays, weights = map(np.asarray, given), []
     for layer, (height, width, channels) in _layers(model):
         if layer.weight_shapes:
             kernel, bias = next(arrays), next(arrays)
@@ -222,17 +232,17 @@ def to_keras(model: Sequential) -> Any:
     Returns
     -------
     keras.Sequential
-        It takes states channels last, (N, H, W, C), and is not compiled.
+        It takes states channels last, (N, H, W, C), computes in float32, and is not compiled.
 
     Raises
     ------
     ValueError
         If a layer is not of this package.
     """
-    keras = _library("keras", "keras")
+    keras, layers = _library("keras", "keras"), _layers(model)
     channels, *sides = model.input_shape
     made = keras.Sequential([keras.Input((*sides, channels))])
-    for layer, _ in _layers(model):
+    for layer, _ in layers:
         activation = "relu" if getattr(layer, "relu", False) else None
         if isinstance(layer, Conv2D):
             made.add(keras.layers.Conv2D(layer.filters, layer.kernel_size, activation=activation))
@@ -259,6 +269,9 @@ def from_keras(weights: Sequence[npt.ArrayLike], model: Sequential) -> None:
     ValueError
         If they do not fit `model`; then no weight of it has changed.
     """
+    if not isinstance(weights, Sequence):
+        kind = type(weights).__name__
+        raise TypeError(f"weights is a {kind}; expected what its get_weights() returns")
     model.set_weights([np.asarray(weight) for weight in weights])
 
 
@@ -286,8 +299,11 @@ def load_safetensors(path: str | Path, model: Sequential) -> None:
     with storage.untrusted(path):
         if len(data) > most:
             raise ValueError(f"longer than {most:,} bytes, which this network never needs")
-        arrays = storage.require_like(library.load(data), wanted)
-        model.set_weights(list(arrays.values()))
+        try:
+            arrays = library.load(data)
+        except KeyError as error:
+            raise ValueError(f"holds numbers of type {error}; expected float32") from error
+        model.set_weights(list(storage.require_like(arrays, wanted).values()))
 
 
 def save(model: Sequential, path: str | Path, to: str) -> None:

@@ -1,5 +1,6 @@
 """``python -m minidqn.export RUN --to FORMAT``: a run's network for other libraries."""
 
+import os
 import textwrap
 from pathlib import Path
 
@@ -7,19 +8,29 @@ from minidqn import cli, exchange, runs
 
 USE = {
     "safetensors": """import safetensors.numpy
-weights = safetensors.numpy.load_file({path!r})""",
+weights = safetensors.numpy.load_file({path!r})
+# and back: minidqn.exchange.load_safetensors({path!r}, model)""",
     "onnx": """import onnxruntime
+# states: float32 {shape}, as the game draws them
 session = onnxruntime.InferenceSession({path!r})
 [q_values] = session.run(None, {{"states": states}})""",
     "torch": """import torch
+# states: float32 {shape}, as the game draws them
 network = {code}
 network.load_state_dict(torch.load({path!r}))
 q_values = network(torch.from_numpy(states))""",
-    "keras": """import keras
+    "keras": """import os
+os.environ["KERAS_BACKEND"] = {backend!r}
+import keras
+# states: {shape}, as the game draws them; Keras has the channels last
 network = keras.saving.load_model({path!r})
 q_values = network.predict(states.transpose(0, 2, 3, 1))""",
 }
 """Lines of Python that take up a file of each format."""
+
+
+def _file(text):
+    return Path(text).expanduser()
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -37,7 +48,7 @@ def main(argv: list[str] | None = None) -> int:
     """
     what = "Write a run's network for another library, and say how to use it there."
     default = "RUN/" + ", RUN/".join(runs.EXPORTS.values())
-    parser = cli.run_parser("export", what, "the file, which is replaced", Path, default)
+    parser = cli.run_parser("export", what, "the file, which is replaced", _file, default)
     parser.add_argument("--to", required=True, choices=exchange.FORMATS, help="the format")
     arguments = parser.parse_args(argv)
     name = runs.EXPORTS[arguments.to]
@@ -46,13 +57,16 @@ def main(argv: list[str] | None = None) -> int:
         parser.error(f"--out {path} has another ending; expected {Path(name).suffix}")
     _, model, _ = cli.loaded_run(parser, arguments)
     with cli.refusing(parser), cli.writing_to(parser, flag, path):
+        path.parent.mkdir(parents=True, exist_ok=True)
         exchange.save(model, path, arguments.to)
-    code = exchange.torch_code(model) if arguments.to == "torch" else ""
-    shape = ", ".join(map(str, ("N", *model.input_shape)))
-    print(
-        f"{path}: {path.stat().st_size:,} bytes. For float32 states ({shape}) as games draw them:"
-    )
-    print(textwrap.indent(USE[arguments.to].format(path=str(path), code=code), "    "))
+    what = {
+        "path": str(path),
+        "shape": f"({', '.join(map(str, ('N', *model.input_shape)))})",
+        "code": exchange.torch_code(model) if arguments.to == "torch" else "",
+        "backend": os.environ.get("KERAS_BACKEND", "tensorflow"),
+    }
+    print(f"{path}: {path.stat().st_size:,} bytes; in Python:")
+    print(textwrap.indent(USE[arguments.to].format(**what), "    "))
     return 0
 
 

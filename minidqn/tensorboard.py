@@ -38,30 +38,34 @@ class Curves(contextlib.AbstractContextManager):
     """
 
     def __init__(self, folder: Path, state: State):
-        self._state, self._last = state, state.last
-        self._rng = np.random.default_rng(state.settings.seed)  # of no other use in the run
+        self._state, (self._last, last) = state, ([None, None, *state.records])[-2:]
         self._writer = EventFileWriter(str(subfolder(folder, TENSORBOARD)))
         # A run that goes on from a checkpoint plays some games again: these replace the old.
         begin = SessionLog(status=SessionLog.START)
-        self._add(self._last.steps + 1 if self._last else 0, session_log=begin)
+        self._add(last.steps if last else 0, session_log=begin)
+        if last:  # it was measured, if the run was to end with it; now it may not be
+            self.write(last)
 
     def write(self, record: Record) -> None:
         """Add the points of an epoch, as its `record` has them."""
         before, self._last = self._last, record
         points = {"charts/episodic_return": record.episode_return}
         points["charts/SPS"] = record.steps / record.seconds
-        if record.mean_return is not None:
-            points["eval/episodic_return"] = record.mean_return
+        measured = ("episodic_return", "mean_return"), ("wins", "wins"), ("q_error", "q_error")
+        for name, field in measured:
+            if (value := getattr(record, field)) is not None:
+                points[f"eval/{name}"] = value
         if updates := record.updates - (before.updates if before else 0):
             points["losses/td_loss"] = record.loss / updates
-            points["losses/q_values"] = self._mean_q_value()
+            points["losses/q_values"] = self._mean_q_value(record.epoch)
         values = [Summary.Value(tag=tag, simple_value=value) for tag, value in points.items()]
         self._add(record.steps, summary=Summary(value=values))
 
-    def _mean_q_value(self):
+    def _mean_q_value(self, epoch):
         """The mean of Q(S, a) for the actions taken, over a batch from the memory."""
         settings, game, model, _, memory, *_ = self._state
-        batch = memory.take(self._rng.integers(memory.count, size=settings.batch_size))
+        rng = np.random.default_rng([settings.seed, epoch])  # of no other use in the run
+        batch = memory.take(rng.integers(memory.count, size=settings.batch_size))
         chosen = columns(batch.actions, game.actions)
         return model.predict(batch.states)[np.arange(len(chosen)), chosen].mean()
 

@@ -81,6 +81,8 @@ def training(
     ------
     TypeError
         If the learning rate is to fall, and `model` has none.
+    ValueError
+        If `model` does not give one Q-value for each action of the game.
     DivergenceError
         If a loss or a weight is not finite, before the epoch ends.
     GameError
@@ -97,6 +99,7 @@ def training(
     falls = settings.final_learning_rate is not None
     if falls and not hasattr(getattr(model, "optimizer", None), "learning_rate"):
         raise TypeError("model has no optimizer.learning_rate; final_learning_rate needs one")
+    _require_values(model, game)
     epoch, steps, updates, seconds = 0, 0, 0, 0.0
     if last is not None:
         epoch, steps, updates, seconds = last.epoch, last.steps, last.updates, last.seconds
@@ -144,6 +147,16 @@ def measured(record: Record, model: Predictor, game: Game, settings: Settings) -
     won, error = wins(model, game.grid_size), q_error(model, game.grid_size, settings.gamma)
     record = record._replace(wins=int(won.sum()), starts=won.size, q_error=error)
     return record._replace(mean_return=float(2 * won.mean() - 1))  # a game earns 1 or -1
+
+
+def _require_values(model, game):
+    """Stop before a network learns whose outputs are not the Q-values of the game's actions."""
+    shape = np.shape(model.predict(np.zeros((1, *game.shape), np.float32)))
+    if shape != (1, len(game.actions)):
+        wanted = f"(1, {len(game.actions)}), one Q-value for each action"
+        raise ValueError(
+            f"model.predict gives {shape} for a frame of {game.name}; expected {wanted}"
+        )
 
 
 def _require_finite(model, loss, epoch, update):

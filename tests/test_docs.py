@@ -5,7 +5,7 @@ A block that begins with
     ```python           is run, in order, and prints what is shown: a session (>>>) within
                         itself, a plain block in a ```text block that follows it;
     ```python slow      is run with --slow only, as .ci/run does;
-    ```python needs LIB is run where that library is installed; slow may stand before needs;
+    ```python needs LIB is run where these libraries are installed; slow may stand before needs;
     ```python of FILE:NAME    is quoted: its lines stand in the source of that name.
 """
 
@@ -53,8 +53,8 @@ def blocks(page):
 
 def is_run(kind, slow):
     """Whether a block of a kind is run, if slow ones are or are not."""
-    found = re.fullmatch(r"python( slow)?(?: needs (\w+))?", kind)
-    here = found and (found[2] is None or importlib.util.find_spec(found[2]) is not None)
+    found = re.fullmatch(r"python( slow)?(?: needs ([\w ]+))?", kind)
+    here = found and all(map(importlib.util.find_spec, (found[2] or "").split()))
     return here and (slow or not found[1])
 
 
@@ -63,7 +63,7 @@ def is_run(kind, slow):
 def test_blocks(page, request, tmp_path, monkeypatch):
     """A page's Python blocks are run as a reader would, one after the other, in a new folder."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("KERAS_BACKEND", "numpy")
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
     names = {"__name__": "__main__"}
     found = list(blocks(page))
     runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
@@ -107,7 +107,7 @@ def part(reference):
 def test_every_block_is_checked(page):
     """It is run, or stands in the code, or is text."""
     for line, kind, text in blocks(page):
-        assert re.fullmatch(r"text|python( of .+|( slow)?( needs \w+)?)", kind), line
+        assert re.fullmatch(r"text|python( of .+|( slow)?( needs [\w ]+)?)", kind), line
         assert kind != "text" or ">>>" not in text, line
         if kind.startswith("python of "):
             source = part(kind.removeprefix("python of ")).splitlines()

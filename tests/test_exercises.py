@@ -14,15 +14,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minidqn.evaluate import mean_return
-from minidqn.exercises import fitting, training
+from minidqn.evaluate import mean_return, wins
+from minidqn.exercises import cliff, fitting, training
 from minidqn.exercises.__main__ import main
 from minidqn.exercises.course import exercises
 from minidqn.exercises.mistakes import MISTAKES
 from minidqn.exercises.problems import PROBLEMS
 from minidqn.games import load
 from minidqn.nn import Conv2D, Dense, Flatten, Layer, RMSprop, Sequential, check_gradients
-from minidqn.runs import CHARTS, GIF, IMAGES, Settings
+from minidqn.runs import CHARTS, CONFIG, GIF, IMAGES, METRICS, WEIGHTS, Settings, load_run
 from minidqn.storage import atomic_write
 from minidqn.train import train
 
@@ -374,6 +374,8 @@ WRONG = [
     (12, ["max(row - 1, 0)", "(row - 1) % 5"], ["min(row + 1, 4)", "(row + 1) % 5"],
      ["max(col - 1, 0)", "(col - 1) % 6"], ["min(col + 1, 5)", "(col + 1) % 6"],
      "comes in at the other side"),
+    (12, ["min(col + 1, 5)", "(col + 1) % 6"], "comes in at the other side"),
+    (12, ["min(row + 1, 4)", "(row + 1) % 5"], "comes in at the other side"),
     *((12, [f"max({place} - 1, 0)", f"{place} - 1"], "comes in at the other side")
       for place in ("row", "col")),
     (12, ["max(row - 1, 0)", "row - 1"], ["min(row + 1, 4)", "row + 1"],
@@ -512,9 +514,17 @@ def test_a_layer_that_is_right_only_once(wrong):
         ["self.places[i, r, s, c] = i, top + u, left + v, c",
          "self.places.setdefault((i, r, s, c), (i, top + u, left + v, c))"],
     )  # fmt: skip
-    said = wrong(10, source)
-    assert "In a network, check_gradients finds a mistake in " in said
-    assert "Hint: a first forward and backward is right" in said
+    adds_up = answer(
+        10,
+        [
+            "dx = np.zeros(self.shape)",
+            "dx = vars(self).setdefault('dx', 0 * g.sum() + np.zeros(self.shape))",
+        ],
+    )
+    for answered in (source, adds_up):
+        said = wrong(10, answered)
+        assert "In a network, check_gradients finds a mistake in " in said
+        assert "Hint: a first forward and backward is right" in said
 
 
 def test_a_layer_of_ones_own_stands_in_a_network():
@@ -535,6 +545,15 @@ def test_a_layer_of_ones_own_stands_in_a_network():
     model.compile(RMSprop())
     losses = [model.train_on_batch(states, np.ones((4, 1))) for _ in range(50)]
     assert losses[-1] < losses[0]
+
+
+def test_the_cases_of_the_cliff():
+    """Every cell is begun in, and every action taken there."""
+    taken = set()
+    for case in PROBLEMS[12].cases():
+        frame, _, _ = cliff.play(cliff.cliff, case["rng"], case["actions"][:0])
+        taken |= {(int(frame[0].argmax()), *case["actions"][:1].tolist())}
+    assert len(taken) == 25 + 25 * 4
 
 
 def test_the_cliff_can_be_learned(tmp_path):
@@ -839,8 +858,10 @@ def test_a_training_on_all_solutions(trained, tmp_path):
     assert re.search(r"^Epoch 25, .*\nEpoch 50, ", said, re.M)
     assert int(re.search(r"^(\d+) of 15 starts won, mean", said, re.M)[1]) >= 13
     pictures = {path.name for path in (tmp_path / "run").iterdir()}
-    assert pictures == {*CHARTS, GIF, IMAGES}
-    assert f"pictures: {tmp_path / 'run'}\n" in said
+    assert pictures == {*CHARTS, GIF, IMAGES, CONFIG, METRICS, WEIGHTS}
+    settings, model, _ = load_run(tmp_path / "run")
+    assert f"{wins(model, settings.grid_size).sum()} of 15 starts won" in said
+    assert f"pictures: {tmp_path / 'run'}; to see it play:\n" in said
 
 
 def test_a_training_with_a_mix(trained):
@@ -933,15 +954,34 @@ def test_slow_answers(monkeypatch):
 
 def test_a_training_that_cannot_begin(trained, tmp_path):
     for answers, arguments, words in [
-        ({9: answer(9)}, [], "e1_frame.py; 'python -m minidqn.exercises start"),
+        ({9: answer(9)}, [], "has none of e1_frame.py to e8_replay_sample.py; 'python -m minidqn"),
         ({1: answer(1)}, ["--epochs", 0], "--epochs is 0; expected at least 1"),
         ({1: answer(1)}, ["--seed", -1], "--seed is -1; expected at least 0"),
     ]:
         assert words in trained(answers, *arguments, status=2)[1][0]
     (tmp_path / "run").touch()
-    assert "run cannot be written to: File exists" in trained({}, status=2)[1][0]
+    assert "run is a link or a file; expected a folder" in trained({}, status=2)[1][0]
+    (tmp_path / "run").unlink()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "mine").touch()
+    assert "run cannot be written to: it holds other files" in trained({}, status=2)[1][0]
+    (tmp_path / "run" / "mine").unlink()
+    (tmp_path / "e8_replay_sample.py").mkdir()
+    assert "e8_replay_sample.py: is no regular file" in trained({}, status=2)[1][0]
 
 
+def test_a_training_that_never_ends(trained, monkeypatch):
+    """An answer that stops in its midst is stopped, and its line named."""
+    monkeypatch.setattr(training, "EPOCH_SECONDS", 1)
+    body = "    global calls\n    calls += 1\n    while calls > 100:\n        pass\n    targets = q"
+    source = "calls = 0\n" + answer(7, ["    targets = q", body])
+    _, [said] = trained({7: source}, status=1)
+    assert re.search(
+        r"the training has ended: e7_td_targets.py, line \d+: an epoch still ran", said
+    )
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Ctrl-C is no signal there")
 def test_a_training_is_interrupted(tmp_path):
     """Ctrl-C in its midst: one line."""
     write(tmp_path, 7, answer(7))

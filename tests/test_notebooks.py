@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from minidqn.train import train
 from tests.test_docs import ROOT, every_chapter, read
 
 nbformat = pytest.importorskip("nbformat")
@@ -46,7 +45,9 @@ def test_a_chapter_as_a_notebook(page, notebooks):
     pictures = {
         name: data for cell in made.cells for name, data in cell.get("attachments", {}).items()
     }
-    assert all(base64.b64decode(data["image/png"]).startswith(PNG) for data in pictures.values())
+    shown = re.findall(r"!\[[^\]]*\]\(([^)]*)\)", read(page))
+    files = {(page.parent / path).read_bytes() for path in shown}
+    assert {base64.b64decode(data["image/png"]) for data in pictures.values()} == files
     for target in TARGET.findall(text):
         path, _, anchor = target.partition("#")
         if target.startswith("attachment:"):
@@ -92,15 +93,3 @@ def test_a_training_in_a_notebook():
     assert all(output.text.startswith("compiling kernels") for output in others[:1])
     assert len(others) <= 1 or others[1].text.endswith(" s\n")
     assert silent == []
-
-
-def test_a_training_elsewhere(capsys):
-    """It is silent unless somebody looks on, or asks."""
-    small = {"grid_size": 5, "epochs": 100, "batch_size": 8, "eval_every": 50}
-    for verbose, words in (("auto", ""), (False, ""), (True, "Epoch 100, loss: ")):
-        train(**small, verbose=verbose)
-        out = capsys.readouterr().out
-        assert out.startswith(words)
-        assert bool(out) == bool(words)
-    with pytest.raises(ValueError, match="verbose is 'loud'; expected 'auto', True or False"):
-        train(**small, verbose="loud")

@@ -2,12 +2,14 @@
 
 import csv
 import dataclasses
+import io
 import itertools
 import json
 import os
 import re
 import shutil
 import subprocess
+import types
 
 import numpy as np
 import pytest
@@ -758,3 +760,30 @@ def test_what_follows_three_rewards_is_discounted_three_times(monkeypatch):
     monkeypatch.setattr(train, "learn", lambda _, batch, gamma, *others: told.append(gamma) or 0.0)
     train.train(grid_size=6, epochs=3, batch_size=4, gamma=0.5, n_step=3)
     assert set(told) == {0.125}
+
+
+def test_a_training_from_python(capsys, monkeypatch):
+    """It is silent unless somebody looks on, or asks."""
+    small = {"grid_size": 5, "epochs": 100, "batch_size": 8, "eval_every": 50}
+    for verbose, words in (("auto", ""), (False, ""), (True, "Epoch 100, loss: ")):
+        train.train(**small, verbose=verbose)
+        out = capsys.readouterr().out
+        assert out.startswith(words)
+        assert bool(out) == bool(words)
+    with pytest.raises(ValueError, match="verbose is 'loud'; expected 'auto', True or False"):
+        train.train(**small, verbose="loud")
+    for stdout in (None, io.StringIO(), types.SimpleNamespace(write=len, flush=int)):
+        monkeypatch.setattr("sys.stdout", stdout)
+        train.train(**small)
+        train.train(**small, verbose=True)
+
+
+@pytest.mark.parametrize("shape", [(1, 4), (1, 2), (3,)])
+def test_a_network_whose_outputs_do_not_fit(shape):
+    """It is told before it learns anything."""
+    model = types.SimpleNamespace(predict=lambda states: np.zeros(shape))
+    settings = Settings(grid_size=5, epochs=3)
+    with pytest.raises(
+        ValueError, match=r"model.predict gives .* of fruit; expected \(1, 3\), one"
+    ):
+        next(train.training(model, settings, settings.streams()))

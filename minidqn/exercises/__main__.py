@@ -1,20 +1,23 @@
 """``python -m minidqn.exercises``: blanks copied, answers checked, a training on the answers."""
 
 import argparse
+import errno
+import os
 import shlex
 import textwrap
 import time
+import traceback
 from pathlib import Path
 
-from minidqn import cli
+from minidqn import cli, runs, storage
 from minidqn.checks import whole
 from minidqn.exercises import fitting
-from minidqn.exercises.answers import at_home
-from minidqn.exercises.checking import check
+from minidqn.exercises.answers import TooLongError, at_home, raised
+from minidqn.exercises.checking import MOST_SECONDS, check
 from minidqn.exercises.course import copy_blanks, exercises
 from minidqn.exercises.problems import PROBLEMS
 from minidqn.exercises.report import WIDTH, report
-from minidqn.exercises.training import forecast, train
+from minidqn.exercises.training import EPOCH_SECONDS, first_step, forecast, train
 from minidqn.games import GameError
 from minidqn.runs import Settings
 from minidqn.train import DivergenceError, play_test_games
@@ -22,7 +25,10 @@ from minidqn.train import DivergenceError, play_test_games
 COMMAND = "python -m minidqn.exercises"
 
 PICTURES = "run"
-"""The folder for the pictures of a training, in that of the answers."""
+"""The folder of what a training leaves, in that of the answers."""
+
+LEFT = {*runs.CHARTS, runs.GIF, runs.IMAGES, runs.CONFIG, runs.METRICS, runs.WEIGHTS, runs.PAGE}
+"""Names of what may be in it."""
 
 
 def _number(text):
@@ -130,7 +136,8 @@ def _check(parser, numbers, folder):
 def _source(parser, folder, path):
     """What is in a file of a learner's folder."""
     try:
-        return path.read_bytes()
+        with storage.open_regular(path) as file:
+            return file.read()
     except OSError as error:
         parser.error(f"cannot read {folder / path.name}: {error.strerror}")
 
@@ -142,33 +149,53 @@ def _train(parser, arguments):
         epochs, seed = whole("--epochs", arguments.epochs), whole("--seed", arguments.seed, 0)
         settings = Settings(epochs=epochs, seed=seed)
     chosen = [exercises()[number] for number in fitting.NUMBERS]
-    if not any((folder / exercise.file).exists() for exercise in chosen):
-        _demand(parser, folder / chosen[0].file)
-    home, out = folder.resolve(), folder.resolve() / PICTURES
+    home = folder.resolve()
+    sources = {
+        exercise: _source(parser, folder, home / exercise.file)
+        for exercise in chosen
+        if (home / exercise.file).exists()
+    }
+    if not sources:
+        files = f"{chosen[0].file} to {chosen[-1].file}"
+        parser.error(f"{folder} has none of {files}; '{COMMAND} start my_folder' copies the blanks")
     with cli.writing_to(parser, "FOLDER", folder / PICTURES):
-        out.mkdir(exist_ok=True)
+        out = runs.subfolder(home, PICTURES)
+        if out.exists() and {path.name for path in out.iterdir()} - LEFT:
+            raise OSError(errno.ENOTEMPTY, "it holds other files than those of a training")
+        if not os.access(home, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     with at_home(home / chosen[0].file):
-        own = _table(parser, folder, home, chosen, settings)
+        own = _table(folder, home, chosen, sources, settings)
         try:
             result = _trained(own, settings, out)
+        except TooLongError as error:
+            parser.error(f"the training has ended: {_where(error, home, chosen)}", 1)
         except (fitting.AnswerError, DivergenceError, GameError) as error:
             parser.error(f"the training has ended: {error}", 1)
         except OSError as error:
             parser.error(f"writing to {folder / PICTURES} failed: {error}", 1)
     print(f"{result}, in {cli.clock(time.perf_counter() - began)} min")
-    print(f"pictures: {folder / PICTURES}")
+    print(f"pictures: {folder / PICTURES}; to see it play:")
+    print(f"    python -m minidqn.page {shlex.quote(str(folder / PICTURES))}")
     return 0
 
 
-def _table(parser, folder, home, chosen, settings):
+def _where(error, home, chosen):
+    """Which of the learner's lines ran on and on."""
+    files = {frame.filename for frame in traceback.extract_tb(error.__traceback__)}
+    paths = [home / exercise.file for exercise in chosen if str(home / exercise.file) in files]
+    words = f"an epoch still ran after {EPOCH_SECONDS} seconds, and was stopped."
+    return raised(error, paths[0], words) if paths else words
+
+
+def _table(folder, home, chosen, sources, settings):
     """Say whose each function is; the learner's by name, None for ours."""
     own, wrong = {}, []
-    print("The functions of this training, each checked, and tried at its size:")
+    print(f"The functions of this training, checked and tried (in {MOST_SECONDS} s each at most):")
     for exercise in chosen:
         print(f"  {exercise.number}  {PROBLEMS[exercise.number].function:<22}", end="", flush=True)
         name, path = PROBLEMS[exercise.number].function, home / exercise.file
-        source = _source(parser, folder, path) if path.exists() else None
-        part = fitting.prepare(exercise.number, path, source, settings)
+        part = fitting.prepare(exercise.number, path, sources.get(exercise), settings)
         own[name] = part.own
         print(part.words, flush=True)
         if part.why:
@@ -186,11 +213,12 @@ def _trained(own, settings, out):
     """Run the training and draw its pictures; how good the network is."""
     from minidqn.pictures import save_charts, save_games
 
-    print("Measuring a learning step ...", flush=True)
-    with cli.announce_compilation():
-        step, whole_run = forecast(own, settings)
-    minutes = f"{settings.epochs} epochs about {cli.clock(whole_run)} min"
-    print(f"It takes {1000 * step:.0f} ms, and so {minutes}.", flush=True)
+    if first_step(settings) <= settings.epochs:
+        print("Measuring a learning step ...", flush=True)
+        with cli.announce_compilation():
+            step, whole_run = forecast(own, settings)
+        minutes = f"{settings.epochs} epochs about {cli.clock(whole_run)} min"
+        print(f"It takes {1000 * step:.0f} ms, and so {minutes}.", flush=True)
     game, model, loop = train(own, settings)
     progress, records = cli.Progress(settings), []
     progress.EVERY_EPOCHS = 25  # they may be slow
@@ -198,6 +226,15 @@ def _trained(own, settings, out):
         records.append(record)
         progress.show(record)
     played = play_test_games(model, settings, game=game)
+    out.mkdir(exist_ok=True)
+    # A run like any other, so that `play`, `images` and `page` take it: the weights are those
+    # of the recipe's own network, in float32.
+    network = settings.q_network(game)
+    network.set_weights(model.get_weights())
+    network.save_weights(out / runs.WEIGHTS)
+    runs.write_config(out, settings, game)
+    with runs.MetricsWriter(out, records):
+        pass  # it writes what has been
     save_games(out, game, played)
     save_charts(out, model, game, settings, records, played)
     last = records[-1]

@@ -560,6 +560,11 @@ def _open(axis):
     return lambda place, length: min(place, length - 1) if length == axis else stop(place, length)
 
 
+def _open_behind(axis):
+    """Walls, but for the one behind the last of the `axis` rows or columns."""
+    return lambda place, length: max(place, 0) % length if length == axis else stop(place, length)
+
+
 def _other_reward(change):
     return lambda rng, actions: (None, change(actions, play(cliff, rng, actions)[1]), None)
 
@@ -583,7 +588,8 @@ CLIFF = [
         Mistake("the walker leaves the grid, and comes in at the other side, as an index below 0 "
                 "does: a wall stops it.",
                 _other_game(stop=wall))
-        for wall in (lambda place, length: place % length, *map(_open, (ROWS, COLUMNS)))
+        for wall in (lambda place, length: place % length, *map(_open, (ROWS, COLUMNS)),
+                     *map(_open_behind, (ROWS, COLUMNS)))
     ),
     Mistake("the walker is still seen where it was: each frame begins with zeros.",
             _other_game(trail=True)),

@@ -15,12 +15,16 @@ from typing import Any
 import numpy as np
 
 from minidqn import fruit
+from minidqn.exercises.answers import limited
 from minidqn.exercises.fitting import AnswerError, slide, slide_back
 from minidqn.games import GameError
 from minidqn.nn import Flatten, Sequential, layers, optimizers
 from minidqn.replay import Batch
 from minidqn.runs import Record, Settings
 from minidqn.train import training
+
+EPOCH_SECONDS = 300
+"""How long an epoch may take; with loops that are not compiled it takes some seconds."""
 
 
 class Conv2D(layers.Conv2D):
@@ -247,11 +251,21 @@ def train(own: dict, settings: Settings) -> tuple[fruit.Fruit, Sequential, Itera
 
 
 def _records(records):
-    """The same, but for a fault of a learner's `draw`, in which `Game` sees a fault of the game."""
+    """The same, each in its time; a fault of a learner's `draw` is no fault of the game."""
     try:
-        yield from records
+        while True:
+            with limited(EPOCH_SECONDS):
+                record = next(records, None)
+            if record is None:
+                return
+            yield record
     except GameError as error:
         raise error.__cause__ if isinstance(error.__cause__, AnswerError) else error from None
+
+
+def first_step(settings: Settings) -> int:
+    """The epoch in which the first learning step of a run with these `settings` is made."""
+    return math.ceil(settings.batch_size / (settings.grid_size - 2))
 
 
 def forecast(own: dict, settings: Settings) -> tuple[float, float]:
@@ -267,9 +281,8 @@ def forecast(own: dict, settings: Settings) -> tuple[float, float]:
     step, whole : float
         Seconds of a learning step, and of the run, without its evaluations.
     """
-    steps = settings.grid_size - 2  # in an epoch
-    silent = math.ceil(settings.batch_size / steps) - 1  # epochs without a whole batch
+    silent = first_step(settings) - 1
     short = dataclasses.replace(settings, epochs=silent + 5, eval_every=silent + 5)
     records = itertools.islice(train(own, short)[2], silent + 4)
     epoch = min(np.diff([record.seconds for record in records][silent:]))
-    return epoch / steps, epoch * max(settings.epochs - silent, 0)
+    return epoch / (settings.grid_size - 2), epoch * max(settings.epochs - silent, 0)

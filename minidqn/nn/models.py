@@ -455,7 +455,13 @@ class Sequential:
                 self._engine.fresh = False  # also if the update is interrupted
             else:
                 self._back(g)
-            self._finite = self.optimizer.update(self._parameters, self._gradients) is True
+            said = self.optimizer.update(self._parameters, self._gradients)
+            if not isinstance(
+                said, (bool, np.bool_, type(None))
+            ):  # new weights, which nobody keeps
+                wanted = "expected it to change parameters in place"
+                raise TypeError(f"optimizer.update returned a {type(said).__name__}; {wanted}")
+            self._finite = said is True
         return value
 
     def first_not_finite(self, loss: float = 0.0) -> str | None:
