@@ -4,7 +4,10 @@ import argparse
 import importlib
 import sys
 
-from minidqn import __version__, cli
+from minidqn import __version__, use_one_core
+
+use_one_core()
+from minidqn import cli  # noqa: E402, which imports NumPy
 
 COMMANDS = {
     "train": ("minidqn.command", "train a network to play a game"),
