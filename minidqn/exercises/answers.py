@@ -8,6 +8,7 @@ import contextlib
 import copy
 import importlib
 import inspect
+import os
 import signal
 import sys
 import threading
@@ -128,9 +129,13 @@ def _lies_in(folder, name):
     return isinstance(file, str) and Path(file).parent in (folder, folder / name)
 
 
+TRIES = 50
+"""How often code is interrupted, a tenth of a second apart, before the process is ended."""
+
+
 @contextlib.contextmanager
 def limited(seconds: float) -> Iterator[None]:
-    """Interrupt the body after some time, as Ctrl-C would.
+    """Interrupt the body after some time, as Ctrl-C would, or else end the process.
 
     Only the main thread can be interrupted; in others the body may take as long as it likes.
 
@@ -156,11 +161,16 @@ def limited(seconds: float) -> Iterator[None]:
             before(number, frame)
 
     def watch():
-        wait = seconds
-        while not done.wait(wait):
-            late.set()
+        if done.wait(seconds):
+            return
+        late.set()
+        for _ in range(TRIES):  # an except of the learner's may swallow the first
             _thread.interrupt_main()  # a signal would not do: Windows has none for this
-            wait = 0.1  # once more, if an except of the learner's has swallowed it
+            if done.wait(0.1):
+                return
+        words = f"it still ran after {seconds} seconds, and nothing stops it: does it sleep, or"
+        print(f"\n{words} catch every exception? The command ends here.", file=sys.stderr)
+        os._exit(1)
 
     before = signal.signal(signal.SIGINT, handle)
     watcher = threading.Thread(target=watch, daemon=True)
