@@ -50,7 +50,7 @@ class Curves(contextlib.AbstractContextManager):
         """Add the points of an epoch, as its `record` has them."""
         before, self._last = self._last, record
         points = {"charts/episodic_return": record.episode_return}
-        points["charts/SPS"] = record.steps / record.seconds
+        points["charts/SPS"] = record.steps / max(record.seconds, 1e-9)
         measured = ("episodic_return", "mean_return"), ("wins", "wins"), ("q_error", "q_error")
         for name, field in measured:
             if (value := getattr(record, field)) is not None:
