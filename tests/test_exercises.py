@@ -272,6 +272,9 @@ WRONG = [
     (3, ["return dx, dw, db", "return dx, dw, g.sum()"], "db is one number"),
     (3, ["return dx, dw, db", "return dw, dx, db"], "in another order"),
     (3, ["return dx, dw, db", "return db, dx, dw"], "in another order"),
+    *((3, [f"{name} +=", f"{name} ="], "keeps only what came last")
+      for name in ("dx[n, d]", "dw[d, k]", "db[k]")),
+    (4, ["return dx, dk", "return dkernel, dx\n    return dx, dk"], "in another order"),
     (4, ["g[i, j] * kernel[u, v]", "g[i, j] * kernel[-1 - u, -1 - v]"], "once too often"),
     (4, ["dkernel[u, v] +=", "dkernel[-1 - u, -1 - v] +="], "dkernel is turned"),
     (4, ["dx[i + u, j + v] +=", "dx[i + u, j + v] ="], "dx keeps only what came last"),
@@ -298,6 +301,8 @@ WRONG = [
     (6, ["np.sqrt(v) + epsilon", "np.sqrt(v)"], "epsilon is missing"),
     (6, ["w - learning_rate", "w + learning_rate"], "up the slope"),
     (6, ["    v = rho", "    old = v\n    v = rho"], ["return w, v", "return w, old"], "as it was"),
+    (6, ["return w, v", "return v, w"], "in another order"),
+    (7, ["next_q_values[n].max()", "next_q_values[n, actions[n] + 1]"], "the best of all is asked"),
     (7, ["rewards[n] if ended else", "rewards[n] +"], "the end of a game is ignored"),
     (7, ["rewards[n] != 0", "rewards[n] > 0"], "a lost game's end is ignored"),
     (7, ["rewards[n] if ended else gamma * best", "gamma * best"], "the rewards are ignored"),

@@ -174,6 +174,10 @@ DENSE_BACKWARD = [
         "db is one number, summed over samples and outputs: each output has its own bias.",
         lambda x, w, g: (None, None, g.sum()),
     ),
+    Mistake(
+        "a sum keeps only what came last: a number collects from all that it takes part in.",
+        lambda x, w, g: (g[:, -1:] * w[:, -1], x[-1:].T * g[-1], g[-1]),
+    ),
     # Whatever the order is, each result that is not in its place was moved by one or by two.
     Mistake(ORDER, lambda x, w, g: _moved(x, w, g, 1)),
     Mistake(ORDER, lambda x, w, g: _moved(x, w, g, 2)),
@@ -215,6 +219,10 @@ CONVOLUTION_BACKWARD = [
     Mistake(
         "dkernel is averaged over the places of the kernel; it is a sum.",
         lambda x, kernel, g: (None, convolution_backward(x, kernel, g)[1] / g.size),
+    ),
+    Mistake(
+        "the results are in another order: dx comes first, then dkernel.",
+        lambda x, kernel, g: convolution_backward(x, kernel, g)[::-1],
     ),
 ]
 
@@ -329,6 +337,10 @@ RMSPROP = [
         "v comes back as it was: the next step needs the one that was brought up to date.",
         lambda w, v, g, rate, rho, epsilon: (None, v),
     ),
+    Mistake(
+        "the results are in another order: w comes first, then v.",
+        lambda w, v, g, rate, rho, epsilon: (_mean_square(v, g, rho), None),
+    ),
 ]
 
 
@@ -386,6 +398,12 @@ TD_TARGETS = [
     Mistake(
         "the best value is that of S: the one that is asked for is that of S', after the step.",
         lambda q, a, r, q_next, gamma: _targets(q, a, _values(r, gamma * q.max(axis=1))),
+    ),
+    Mistake(
+        "the next value is that of the action that was taken: the best of all is asked for.",
+        lambda q, a, r, q_next, gamma: _targets(
+            q, a, _values(r, gamma * q_next[np.arange(len(q)), a + 1])
+        ),
     ),
 ]
 
