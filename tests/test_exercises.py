@@ -991,7 +991,7 @@ def test_a_training_that_cannot_begin(trained, tmp_path):
 
 def test_a_training_that_never_ends(trained, monkeypatch):
     """An answer that stops in its midst is stopped, and its line named."""
-    monkeypatch.setattr(training, "EPOCH_SECONDS", 1)
+    monkeypatch.setattr(training, "EPOCH_SECONDS", 6)  # with compilation
     body = "    global calls\n    calls += 1\n    while calls > 100:\n        pass\n    targets = q"
     source = "calls = 0\n" + answer(7, ["    targets = q", body])
     _, [said] = trained({7: source}, status=1)
