@@ -23,6 +23,26 @@ from minidqn.nn import Sequential
 from minidqn.runs import Record, Settings
 
 
+def as_typed(name: str, *arguments: object) -> str:
+    """A command of this package, to be pasted into a shell.
+
+    Parameters
+    ----------
+    name : str
+        Such as "train".
+    *arguments
+        What follows it, to be quoted.
+
+    Returns
+    -------
+    str
+        With "minidqn" in front, if this process was called so, or else "python -m".
+    """
+    short = Path((sys.argv or [""])[0]).stem == "minidqn"
+    called = ["minidqn", name] if short else ["python", "-m", f"minidqn.{name}"]
+    return shlex.join([*called, *map(str, arguments)])
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line, without the usage above it."""
 
@@ -167,14 +187,14 @@ def resume_command(folder: Path, given: Any = ()) -> str:
     str
         Its words, quoted.
     """
-    words = ["python", "-m", "minidqn.train", "--resume", str(folder)]
+    words = ["--resume", str(folder)]
     for name in ("game", "checkpoint_every", "engine"):
         if name in given and given[name] not in games.OWN:
             words += [f"--{name.replace('_', '-')}", str(given[name])]
     words += [
         f"--{name.replace('_', '-')}" for name in ("no_images", "tensorboard") if name in given
     ]
-    return shlex.join(words)
+    return as_typed("train", *words)
 
 
 def run_parser(
@@ -200,7 +220,7 @@ def run_parser(
     Parser
         With the arguments RUN, ``--game`` and ``--out``.
     """
-    parser = Parser(prog=f"python -m minidqn.{prog}", description=description)
+    parser = Parser(prog=as_typed(prog), description=description)
     parser.add_argument("run", type=as_folder, metavar="RUN", help="folder of a run")
     parser.add_argument("--game", help="the run's game, if it is none of this package")
     where = "FOLDER" if kind is as_folder else "FILE"

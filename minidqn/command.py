@@ -60,7 +60,7 @@ def _parser():
     """The command line; options that are not given are not in its result."""
     what = "Train a network to play a game; see it learn, and keep the run."
     how = {"description": what, "argument_default": argparse.SUPPRESS}
-    parser = cli.Parser(prog="python -m minidqn.train", **how)
+    parser = cli.Parser(prog=cli.as_typed("train"), **how)
 
     def add(flag, words, default=None, **how):
         words += "" if default is None else f" (default: {default})"

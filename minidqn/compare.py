@@ -417,7 +417,7 @@ def main(argv: list[str] | None = None) -> int:
         With status 2 for arguments that cannot be, or sweeps that cannot be compared.
     """
     what = "What the runs of sweeps prove: scores with their intervals, a figure and its numbers."
-    parser = cli.Parser(prog="python -m minidqn.compare", description=what)
+    parser = cli.Parser(prog=cli.as_typed("compare"), description=what)
     add = parser.add_argument
     add("sweeps", nargs="+", type=cli.as_folder, metavar="SWEEP", help="folder of a sweep")
     words = "; ".join(f"{name}, {words}" for name, words in METRICS.items()).replace("%", "%%")

@@ -16,7 +16,6 @@ import json
 import math
 import re
 import secrets
-import shlex
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -562,7 +561,7 @@ def _parser():
     """The command line; options that are not given are not in its result."""
     what = "Train with several values of each setting, and several seeds: many runs at once."
     how = {"description": what, "argument_default": argparse.SUPPRESS}
-    parser = cli.Parser(prog="python -m minidqn.sweep", **how)
+    parser = cli.Parser(prog=cli.as_typed("sweep"), **how)
     for name, field in command.SETTINGS.items():
         words = {"nargs": "+", "type": _reader(field), "metavar": command.letters(name)}
         parser.add_argument(command.flag(name), help=field.metadata["help"], **words)
@@ -708,15 +707,16 @@ def main(argv: list[str] | None = None) -> int:
     for row in failed:
         cli.tell(f"{row['run']} failed: {row['error']}")
     if left:
-        words = ["python", "-m", "minidqn.sweep", "--resume", str(folder)]
+        words = ["--resume", str(folder)]
         for name in sorted({"game", "jobs", "dask"} & given.keys()):
             values = given[name] if name == "game" else [given[name]]
             words += [f"--{name}", *map(str, values)]
-        cli.tell(f"stopped after {total - left} of {total} runs; to go on: {shlex.join(words)}")
+        go_on = cli.as_typed("sweep", *words)
+        cli.tell(f"stopped after {total - left} of {total} runs; to go on: {go_on}")
         return 128 + signals[0] if signals else 1
     print(f"{total} runs, {len(failed)} failed, in {time.perf_counter() - began:.1f} s")
     print(f"results: {folder / RESULTS}")
-    print(f"to compare them: {shlex.join(['python', '-m', 'minidqn.compare', str(folder)])}")
+    print(f"to compare them: {cli.as_typed('compare', folder)}")
     return 1 if failed else 0
 
 

@@ -22,7 +22,7 @@ from minidqn.games import GameError
 from minidqn.runs import Settings
 from minidqn.train import DivergenceError, play_test_games
 
-COMMAND = "python -m minidqn.exercises"
+COMMAND = cli.as_typed("exercises")
 
 PICTURES = "run"
 """The folder of what a training leaves, in that of the answers."""
@@ -176,7 +176,7 @@ def _train(parser, arguments):
             parser.error(f"writing to {folder / PICTURES} failed: {error}", 1)
     print(f"{result}, in {cli.clock(time.perf_counter() - began)} min")
     print(f"pictures: {folder / PICTURES}; to see it play:")
-    print(f"    python -m minidqn.page {shlex.quote(str(folder / PICTURES))}")
+    print(f"    {cli.as_typed('page', folder / PICTURES)}")
     return 0
 
 
