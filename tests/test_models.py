@@ -210,6 +210,18 @@ def test_arrays_belong_to_the_caller(dtype, model, states, rng):
     np.testing.assert_array_equal(model.gradients, gradients)
 
 
+def test_an_update_that_returns_weights(model, states):
+    """They would go nowhere, and nothing be learned."""
+
+    class Returned(optimizers.Optimizer):
+        def update(self, parameters, gradients):
+            return parameters - self.learning_rate * gradients
+
+    model.compile(Returned())
+    with pytest.raises(TypeError, match="update returned a ndarray; expected it to change param"):
+        model.train_on_batch(states, model.predict(states))
+
+
 def test_an_optimizer_belongs_to_one_network(model, states):
     """It must not write past the weights or the state, whoever has changed them."""
     for wrong in (np.zeros(3, np.float32), np.zeros(len(model.parameters))):

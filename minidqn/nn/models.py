@@ -456,9 +456,7 @@ class Sequential:
             else:
                 self._back(g)
             said = self.optimizer.update(self._parameters, self._gradients)
-            if not isinstance(
-                said, (bool, np.bool_, type(None))
-            ):  # new weights, which nobody keeps
+            if said is not None and not isinstance(said, (bool, np.bool_)):  # weights, perhaps
                 wanted = "expected it to change parameters in place"
                 raise TypeError(f"optimizer.update returned a {type(said).__name__}; {wanted}")
             self._finite = said is True
