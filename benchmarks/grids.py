@@ -25,7 +25,7 @@ def measure(job):
     options |= {"epochs": epochs, "eval_every": epochs}
     warm_up("compiled")
     began = time.perf_counter()
-    _, records = train(**options)
+    _, records = train(verbose=False, **options)
     return {
         "grid": job["grid"],
         "settings": job["settings"],

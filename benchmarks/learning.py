@@ -73,7 +73,7 @@ def snake(seeds):
     print(f"{'seed':>4} {'updates':>8} {'mean return':>12} {'s':>6}")
     for seed in range(seeds):
         began = time.perf_counter()
-        model, records = train("snake", seed=seed, **SNAKE)
+        model, records = train("snake", verbose=False, seed=seed, **SNAKE)
         earned = mean_return(model, Snake(SNAKE["grid_size"]), 100, np.random.default_rng(seed))
         seconds = time.perf_counter() - began
         print(f"{seed:>4} {records[-1].updates:>8} {earned:>12.2f} {seconds:>6.1f}")

@@ -61,7 +61,7 @@ def measure(job):
     if "exploration_final_eps" in options:
         options["exploration_steps"] = HALF[game]
     began = time.perf_counter()
-    model, _ = train(game, seed=seed, eval_every=epochs, **options)
+    model, _ = train(game, verbose=False, seed=seed, eval_every=epochs, **options)
     seconds = time.perf_counter() - began
     size = options["grid_size"]
     rng = np.random.default_rng(seed)

@@ -38,7 +38,7 @@ class Progress(cli.Progress):
     """
 
     CURVE_SECONDS = 2.0
-    """From one curve to the next; to draw one takes a tenth of a second."""
+    """From one curve to the next; to draw one takes up to two tenths of a second."""
 
     def __init__(self, settings: Settings):
         super().__init__(settings)

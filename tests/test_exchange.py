@@ -205,6 +205,7 @@ def test_the_command(tmp_path, capsys):
     exec("\n".join(line.removeprefix("    ") for line in lines), names)
     np.testing.assert_allclose(names["q_values"].detach(), model.predict(states), atol=1e-5)
     assert torch is names["torch"]
+    assert runs.EXPORTS.keys() == exchange.FORMATS.keys()
     for arguments, words in [
         ((folder, "--to", "torch", "--out", "weights.npz"), "another ending; expected .pt"),
         ((folder, "--to", "torch", "--out", "/dev/null/w.pt"), "w.pt cannot be written to: "),

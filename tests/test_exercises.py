@@ -881,6 +881,10 @@ def test_a_training_on_all_solutions(trained, tmp_path):
     settings, model, _ = load_run(tmp_path / "run")
     assert f"{wins(model, settings.grid_size).sum()} of 15 starts won" in said
     assert f"pictures: {tmp_path / 'run'}; to see it play:\n" in said
+    for name in ("page.html", "model.onnx", ".hidden"):  # of this network, not of the next one
+        (tmp_path / "run" / name).touch()
+    trained({}, "--epochs", 1)
+    assert {path.name for path in (tmp_path / "run").iterdir()} == pictures | {".hidden"}
 
 
 def test_a_training_with_a_mix(trained):
@@ -959,10 +963,12 @@ def test_an_answer_that_goes_wrong_later(number, change, words, trained):
 
 def test_slow_answers(monkeypatch):
     """Numba makes loops fast; where it cannot, the answer is ours, and the training is not slow."""
-    loops = fitting.prepare(
-        3, SOLUTIONS / "e3_dense_backward.py", read(SOLUTIONS, 3).encode(), Settings()
-    )
-    assert loops.words == "yours, compiled by Numba"
+    page = (BLANKS / "README.md").read_text(encoding="utf-8")
+    for number in (2, 3):
+        path = SOLUTIONS / exercises()[number].file
+        words = fitting.prepare(number, path, path.read_bytes(), Settings()).words
+        assert f"    {number}  {PROBLEMS[number].function:<22}{words}\n" in page
+    assert words == "yours, compiled by Numba"
     monkeypatch.setattr(fitting, "SLOW", 0)
     monkeypatch.setattr(fitting, "TOO_SLOW", 0)
     source = answer(5, ["return np", "print(end='', file=None)\n    return np"])
@@ -984,7 +990,9 @@ def test_a_training_that_cannot_begin(trained, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "mine").touch()
     assert "run cannot be written to: it holds other files" in trained({}, status=2)[1][0]
-    (tmp_path / "run" / "mine").unlink()
+    (tmp_path / "run" / "mine").rename(tmp_path / "run" / "checkpoint.npz")
+    assert "run cannot be written to: it holds other files" in trained({}, status=2)[1][0]
+    (tmp_path / "run" / "checkpoint.npz").unlink()
     (tmp_path / "e8_replay_sample.py").mkdir()
     assert "e8_replay_sample.py: is no regular file" in trained({}, status=2)[1][0]
 

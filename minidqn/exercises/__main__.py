@@ -27,8 +27,8 @@ COMMAND = cli.as_typed("exercises")
 PICTURES = "run"
 """The folder of what a training leaves, in that of the answers."""
 
-LEFT = {*runs.CHARTS, runs.GIF, runs.IMAGES, runs.CONFIG, runs.METRICS, runs.WEIGHTS, runs.PAGE}
-"""Names of what may be in it."""
+LEFT = {*runs.FILES, runs.IMAGES} - {runs.CHECKPOINT, runs.PREVIOUS}
+"""Names of what may be in it; a run with checkpoints was made by another command."""
 
 
 def _number(text):
@@ -160,7 +160,8 @@ def _train(parser, arguments):
         parser.error(f"{folder} has none of {files}; '{COMMAND} start my_folder' copies the blanks")
     with cli.writing_to(parser, "FOLDER", folder / PICTURES):
         out = runs.subfolder(home, PICTURES)
-        if out.exists() and {path.name for path in out.iterdir()} - LEFT:
+        names = {path.name for path in out.iterdir()} if out.exists() else set()
+        if any(not name.startswith(".") for name in names - LEFT):
             raise OSError(errno.ENOTEMPTY, "it holds other files than those of a training")
         if not os.access(home, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
@@ -227,6 +228,7 @@ def _trained(own, settings, out):
         progress.show(record)
     played = play_test_games(model, settings, game=game)
     out.mkdir(exist_ok=True)
+    runs.clear(out)  # also a page, or an export, of the network before
     # A run like any other, so that `play`, `images` and `page` take it: the weights are those
     # of the recipe's own network, in float32.
     network = settings.q_network(game)
