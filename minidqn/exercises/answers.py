@@ -168,8 +168,12 @@ def limited(seconds: float) -> Iterator[None]:
             _thread.interrupt_main()  # a signal would not do: Windows has none for this
             if done.wait(0.1):
                 return
+        stack = traceback.extract_stack(sys._current_frames()[threading.main_thread().ident])
+        home = Path(sys.path[0])  # see `at_home`
+        own = [frame for frame in stack if Path(frame.filename).parent == home]
+        where = f"{Path(own[-1].filename).name}, line {own[-1].lineno}: " if own else ""
         words = f"it still ran after {seconds} seconds, and nothing stops it: does it sleep, or"
-        print(f"\n{words} catch every exception? The command ends here.", file=sys.stderr)
+        print(f"\n{where}{words} catch every exception? The command ends here.", file=sys.stderr)
         os._exit(1)
 
     before = signal.signal(signal.SIGINT, handle)
