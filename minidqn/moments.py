@@ -22,9 +22,6 @@ from minidqn.nn import Sequential
 MOST = 127
 """The greatest number that a weight is rounded to; an int8 holds it and its negative."""
 
-GREATEST_SCALE = np.nextafter(np.finfo(np.float32).max / np.float32(MOST), np.float32(0))
-"""The greatest scale: 127 times as much is finite for certain, however it was rounded."""
-
 
 def is_moment(epoch: int) -> bool:
     """Whether the weights at the end of an epoch are kept.
@@ -48,19 +45,23 @@ def is_moment(epoch: int) -> bool:
     return odd_part in (1, 3)
 
 
-def quantized(weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Weights in eight bits.
+def quantized(weights: dict[str, np.ndarray], most: int = MOST) -> dict[str, np.ndarray]:
+    """Weights in eight bits, or in sixteen.
 
     Parameters
     ----------
     weights : dict of str to ndarray
         As ``Sequential.named_weights`` has them, finite.
+    most : int
+        The greatest number that a weight is rounded to, at most 32,767: each is at most
+        1 / (2 * most) of its output's greatest from what it was.
 
     Returns
     -------
     dict of str to ndarray
-        Under the same names kernels as int8 and biases as they are; under the name of
-        a kernel with "/scale" behind it, float32 [shape=(outputs,)].
+        Under the same names kernels as int8, or as int16 if `most` is above 127, and biases
+        as they are; under the name of a kernel with "/scale" behind it, float32
+        [shape=(outputs,)].
 
     Examples
     --------
@@ -69,21 +70,23 @@ def quantized(weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     array([[127,   0],
            [-38,   0]], dtype=int8)
     """
-    arrays = {}
+    arrays, kind = {}, np.int8 if most <= MOST else np.int16
+    # `most` times as much is finite for certain, however it was rounded.
+    greatest = np.nextafter(np.finfo(np.float32).max / np.float32(most), np.float32(0))
     for name, array in weights.items():
         arrays[name] = array
         if array.ndim > 1:
             inputs = tuple(range(array.ndim - 1))  # an output is an index of the last axis
-            scale = (np.abs(array).max(axis=inputs) / MOST).astype(np.float32)
-            scale = np.minimum(scale, GREATEST_SCALE)
+            scale = (np.abs(array).max(axis=inputs) / most).astype(np.float32)
+            scale = np.minimum(scale, greatest)
             multiples = np.divide(array, scale, out=np.zeros_like(array), where=scale > 0)
-            arrays[name] = np.rint(multiples).clip(-MOST, MOST).astype(np.int8)
+            arrays[name] = np.rint(multiples).clip(-most, most).astype(kind)
             arrays[f"{name}/scale"] = scale
     return arrays
 
 
 def dequantized(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """What eight bits say that the weights were.
+    """What eight or sixteen bits say that the weights were.
 
     Parameters
     ----------
@@ -96,7 +99,7 @@ def dequantized(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         float32, under the names that the weights have.
     """
     return {
-        name: array * arrays[f"{name}/scale"] if array.dtype == np.int8 else array
+        name: array * arrays[f"{name}/scale"] if f"{name}/scale" in arrays else array
         for name, array in arrays.items()
         if not name.endswith("/scale")
     }

@@ -61,8 +61,8 @@ def _matplotlib():
         yield
 
 
-def frame_pixels(frame: npt.ArrayLike) -> np.ndarray:
-    """A frame as a picture: one square a cell, each channel in its colour, the first on top.
+def cell_colours(frame: npt.ArrayLike) -> np.ndarray:
+    """The colours of a frame's cells: each channel has its own, the first lies on top.
 
     Parameters
     ----------
@@ -73,9 +73,8 @@ def frame_pixels(frame: npt.ArrayLike) -> np.ndarray:
 
     Returns
     -------
-    ndarray [shape=(H * cell, W * cell, 3)], uint8
-        Red, green and blue; a cell is as many pixels wide as make a picture of
-        about 240.
+    ndarray [shape=(H, W, 3)], uint8
+        Red, green and blue.
     """
     frame = np.asarray(frame)
     if frame.ndim not in (2, 3) or frame.size == 0:
@@ -89,8 +88,26 @@ def frame_pixels(frame: npt.ArrayLike) -> np.ndarray:
         for channel, share in reversed(list(enumerate(frame / max(1, frame.max())))):
             colour = np.array(CHANNELS[channel % len(CHANNELS)])
             cells += np.maximum(share, 0)[..., np.newaxis] * (colour - cells)
+    return np.rint(cells).astype(np.uint8)
+
+
+def frame_pixels(frame: npt.ArrayLike) -> np.ndarray:
+    """A frame as a picture: one square a cell, in the colours of `cell_colours`.
+
+    Parameters
+    ----------
+    frame : array_like [shape=(C, H, W) or (H, W)]
+        As for `cell_colours`.
+
+    Returns
+    -------
+    ndarray [shape=(H * cell, W * cell, 3)], uint8
+        Red, green and blue; a cell is as many pixels wide as make a picture of
+        about 240.
+    """
+    cells = cell_colours(frame)
     cell = max(2, SIDE // max(cells.shape))
-    pixels = np.rint(cells).astype(np.uint8).repeat(cell, axis=0).repeat(cell, axis=1)
+    pixels = cells.repeat(cell, axis=0).repeat(cell, axis=1)
     if cell >= 6:  # lines between smaller cells would be most of the picture
         pixels[::cell] = pixels[:, ::cell] = LINE
     return pixels
