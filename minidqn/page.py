@@ -1,10 +1,13 @@
 """``python -m minidqn.page RUN``: a run as one page for a browser, where the network plays live.
 
-The page carries the run's weights, as base64, and a forward pass in plain JavaScript
+The page carries the run's weights, compressed, and a forward pass in plain JavaScript
 (``minidqn/web/network.js``), which names its counterparts in Python. It asks
 the network for nothing: its Content-Security-Policy forbids every request, and lets no
 script run but the one that is named by its hash. What comes from the run, such as the name
 of its folder, is JSON that the script puts into the page as text.
+
+Fruit and Snake are played by the page itself. Of any other game it carries some games that the
+network has played, frame by frame.
 """
 
 import argparse
@@ -14,75 +17,125 @@ import importlib.resources
 import json
 import math
 import re
+import zlib
 from pathlib import Path
 
 import numpy as np
 
 from minidqn import cli, moments, runs
-from minidqn.evaluate import q_error, wins
+from minidqn.evaluate import greedy_games
+from minidqn.fruit import Fruit
+from minidqn.games import OWN, Game
+from minidqn.pictures import cell_colours
 from minidqn.storage import atomic_write
+from minidqn.train import TEST_GAMES, measured
 
-MOST_MOMENTS = 8
-"""Moments of the training on a page, the last among them: at G = 10 they take 0.9 MB."""
+MOST_MOMENTS = 4
+"""Moments of the training on a page, the last among them."""
+
+MOST_BYTES = 2_850_000
+"""Bytes that all moments may take, so that a page of Fruit stays below 3 MB up to a grid of
+30 x 30: its last moment has sixteen bits there, and is the only one."""
+
+COARSE = 15
+"""The greatest number that a weight of Fruit's earlier moments is rounded to, so that zlib makes
+five bits of eight. It costs or adds a few wins of 80; in harder games such a network fails."""
+
+MOST_RECORDED = 1_000_000
+"""Bytes of the recorded games."""
 
 MOST_POINTS = 400
 """Points of the learning curve."""
 
 WEB = importlib.resources.files("minidqn") / "web"
-SCRIPTS = ("game.js", "network.js", "page.js")
+SCRIPTS = ("game.js", "snake.js", "network.js", "decode.js", "page.js")
 
 
-def describe(folder: Path) -> dict:
+def describe(folder: Path, game: Game | None = None) -> dict:
     """All that a page tells of a run.
 
     Parameters
     ----------
     folder : Path
         The run's folder; nothing in it is trusted.
+    game : Game, optional
+        As for ``runs.load_run``.
 
     Returns
     -------
     dict
-        Of what JSON can hold: the run's name, settings, learning curve and moments.
+        Of what JSON can hold: the run's name, game, layers, settings, learning curve and
+        moments, and games that were recorded.
 
     Raises
     ------
     OSError
         If a file cannot be read.
     ValueError
-        If a file is damaged or does not fit the others, the run has not ended, or its game or
-        network is another than the page draws.
+        If a file is damaged or does not fit the others, the run has not ended, or its game does
+        what no game may do.
     MemoryError
         If such a network does not fit.
     """
-    settings, *_ = runs.read_config(folder)
-    layers, side = len(settings.filters), settings.kernel_size
-    if (settings.game, layers, side) != ("fruit", 2, 3):
-        wanted = "fruit and two convolutions of 3 x 3, which the page draws"
-        found = f"it plays {settings.game} with {layers} of {side} x {side}"
-        raise ValueError(f"RUN {folder}: {found}; expected {wanted}")
-    settings, model, _ = runs.load_run(folder)
+    settings, model, game = runs.load_run(folder, game)
     records = runs.read_metrics(folder, settings.goal)
     epochs, last = len(records), records[-1] if records else None
     if not settings.ended(last):
         words = f"{settings.done(last)} of {settings.goal} {settings.unit} are done"
-        go_on = f"it has not ended yet; {cli.resume_command(folder)} goes on with it"
-        raise ValueError(f"RUN {folder}: {words}; {go_on}")
-    kept = moments.saved_epochs(folder, epochs - 1)
-    last = _moment(epochs, model, settings, model.named_weights())
+        command = cli.resume_command(folder, {"game": settings.game})
+        raise ValueError(f"RUN {folder}: {words}; it has not ended yet; {command} goes on with it")
+    own, fruit = settings.game in OWN, isinstance(game, Fruit)
+    # Without the folder of a game's file, which is no concern of those who see the page.
+    name = settings.game if settings.game.startswith("gym:") else Path(settings.game).name
     return {
         "name": folder.resolve().name,
-        "gridSize": settings.grid_size,
-        "gamma": settings.gamma,
+        "game": {
+            "name": name,
+            "actions": list(game.actions),
+            "shape": list(game.shape),
+            "gridSize": settings.grid_size if own else None,
+            "labels": None,
+        },
+        "layers": [
+            {"name": layer.name, "relu": getattr(layer, "relu", False)}
+            for layer in model.layers
+            if layer.weight_shapes
+        ],
+        "settings": {
+            "epsilon": settings.epsilon,
+            "gamma": settings.gamma,
+            "learningRate": settings.learning_rate,
+            "batchSize": settings.batch_size,
+            "seed": settings.seed,
+            "capacity": settings.capacity,
+        },
+        "otherwise": _otherwise(settings),
         "epochs": epochs,
         "updates": records[-1].updates,
-        "starts": settings.grid_size * (settings.grid_size - 2),
-        "curve": _curve(records),
-        "moments": [
-            *(_loaded(folder, epoch, model, settings) for epoch in _spread(kept, MOST_MOMENTS - 1)),
-            last,
-        ],
+        "starts": settings.grid_size * (settings.grid_size - 2) if fruit else None,
+        "curve": _curve(records, "wins" if fruit else "mean_return"),
+        "moments": _moments(folder, epochs, model, game, settings),
+        # By the network of the last moment, whose weights the model has by now.
+        "recorded": None if own else _recorded(model, game, settings),
     }
+
+
+def _otherwise(settings):
+    """How a run has learned otherwise than by the recipe as it comes, in words."""
+    departures = {
+        settings.optimizer: settings.optimizer.strip().lower() != "rmsprop",
+        settings.loss: settings.loss.lower() != "mse",
+        "double Q-learning": settings.double,
+        "a target network": settings.target_update_interval > 0,
+        f"n-step returns of {settings.n_step}": settings.n_step > 1,
+        f"a learning step every {settings.train_freq} steps": settings.train_freq > 1,
+        f"no learning before step {settings.learning_starts:,}": settings.learning_starts > 0,
+        f"epsilon falling to {settings.exploration_final_eps}": settings.exploration_steps > 0,
+        f"a learning rate falling to {settings.final_learning_rate}": (
+            settings.final_learning_rate is not None
+        ),
+    }
+    return ", ".join(words for words, holds in departures.items() if holds)
 
 
 def _spread(things, most):
@@ -92,47 +145,125 @@ def _spread(things, most):
     return [things[round(place)] for place in np.linspace(0, len(things) - 1, most)]
 
 
-def _curve(records):
-    """[epoch, wins, q_error] of the epochs in which they were measured."""
-    measured = [record for record in records if record.wins is not None]
+def _curve(records, measure):
+    """[epoch, measure, q_error] of the epochs in which they were measured."""
+    known = [record for record in records if getattr(record, measure) is not None]
     return [
-        [record.epoch, record.wins, _finite_or_none(record.q_error)]
-        for record in _spread(measured, MOST_POINTS)
+        [record.epoch, getattr(record, measure), record.q_error]
+        for record in _spread(known, MOST_POINTS)
     ]
 
 
-def _finite_or_none(number):
-    """A number that JSON can hold."""
-    return number if math.isfinite(number) else None
+def _moments(folder, epochs, model, game, settings):
+    """The last moment, exact if there is room, and as many before it as there is room for then.
+
+    The model has the last one's weights in the end.
+    """
+    last = {name: array.copy() for name, array in model.named_weights().items()}
+    if _size(_packed(last)) > MOST_BYTES:
+        last = moments.quantized(last, 2**15 - 1)
+    left = MOST_BYTES - _size(_packed(last))
+    kept = moments.saved_epochs(folder, epochs - 1)
+    for most in reversed(range(MOST_MOMENTS)):
+        chosen = {epoch: _kept(folder, epoch, model, game) for epoch in _spread(kept, most)}
+        if sum(_size(_packed(arrays)) for arrays in chosen.values()) <= left:
+            break
+    return [
+        _moment(epoch, arrays, model, game, settings)
+        for epoch, arrays in (chosen | {epochs: last}).items()
+    ]
 
 
-def _loaded(folder, epoch, model, settings):
-    """A moment that the run has kept; the model's weights become the moment's."""
+def _kept(folder, epoch, model, game):
+    """The weights of a moment that the run has kept; those of Fruit are rounded once more."""
     arrays = moments.load(folder, epoch, model)
+    if isinstance(game, Fruit):
+        arrays = moments.quantized(moments.dequantized(arrays), COARSE)
+    return arrays
+
+
+def _moment(epoch, arrays, model, game, settings):
+    """A moment as the page has it: its weights, and how well the model plays with them."""
     model.set_weights(list(moments.dequantized(arrays).values()))
-    return _moment(epoch, model, settings, arrays)
+    unmeasured = (None,) * (len(runs.Record._fields) - 1)
+    record = measured(runs.Record(epoch, *unmeasured), model, game, settings)
+    error = record.q_error  # of great weights it may be no number that JSON can hold
+    return {
+        "epoch": epoch,
+        "wins": record.wins,
+        "meanReturn": record.mean_return,
+        "qError": error if error is not None and math.isfinite(error) else None,
+        "weights": _packed(arrays),
+    }
 
 
-def _moment(epoch, model, settings, arrays):
-    """A moment as the page has it: how well the model plays, and its weights as base64."""
+def _packed(arrays):
+    """Weights, exact or as ``moments.quantized`` makes them, as JSON has them."""
     weights = {}
     for name, array in arrays.items():
         if name.endswith("/scale"):
             continue
-        weights[name] = {"shape": list(array.shape), array.dtype.name: _base64(array)}
-        if array.dtype == np.int8:
+        weights[name] = {
+            "shape": list(array.shape),
+            "type": array.dtype.name,
+            "data": _base64(array),
+        }
+        if f"{name}/scale" in arrays:
             weights[name]["scale"] = _base64(arrays[f"{name}/scale"])
-    return {
-        "epoch": epoch,
-        "wins": int(wins(model, settings.grid_size).sum()),
-        "qError": _finite_or_none(q_error(model, settings.grid_size, settings.gamma)),
-        "weights": weights,
-    }
+    return weights
 
 
 def _base64(array):
-    """An array's bytes, little-endian, as text."""
-    return base64.b64encode(array.astype(array.dtype.newbyteorder("<")).tobytes()).decode()
+    """An array's bytes, little-endian and compressed, as text."""
+    data = array.astype(array.dtype.newbyteorder("<")).tobytes()
+    return base64.b64encode(zlib.compress(data)).decode()
+
+
+def _size(part):
+    """Bytes of a part of the page's JSON."""
+    return len(json.dumps(part, separators=(",", ":")))
+
+
+def _recorded(model, game, settings):
+    """The run's test games, as many as there is room for; of the first its beginning at least."""
+    rng, recorded, left = settings.streams().test, [], MOST_RECORDED
+    notes = [([], []) for _ in range(TEST_GAMES)]
+    episodes = [_noted(game.start(rng), *each) for each in notes]
+    for _ in greedy_games(model, episodes, game.actions):
+        pass  # a step of all of them
+    for turns, actions in notes:
+        one = _game(game, turns, actions)
+        while not recorded and _size(one) > left and len(turns) > 1:
+            turns = turns[: len(turns) // 2]
+            one = _game(game, turns, actions)
+        left -= _size(one)
+        if recorded and left < 0:
+            break
+        recorded.append(one)
+    return recorded
+
+
+def _noted(ep, turns, actions):
+    """A game as a coroutine, of which all turns and actions are noted."""
+    turn = next(ep)
+    while True:
+        turns.append(turn)
+        actions.append((yield turn))
+        turn = ep.send(actions[-1])
+
+
+def _game(game, turns, actions):
+    """Some turns of a game, as JSON has them: what the network sees, and what is drawn of it."""
+    pictures = np.stack([cell_colours(game.picture(turn.frame)) for turn in turns])
+    as_large = pictures.shape[1:3] == game.shape[1:]
+    return {
+        "frames": _base64(np.stack([turn.frame for turn in turns]).astype(np.float32)),
+        "pictures": _base64(pictures) if as_large else None,
+        "actions": actions[: len(turns) - 1],
+        "rewards": [turn.reward for turn in turns],
+        "truncated": turns[-1].truncated,
+        "cut": not turns[-1].done,
+    }
 
 
 def assemble(run: dict) -> str:
@@ -199,17 +330,20 @@ def main(argv: list[str] | None = None) -> int:
     int
         Exit status 0.
     """
-    what = "Make one page of a run of fruit, in which the network plays in any browser."
+    what = "Make one page of a run, in which the network plays in any browser."
     out, default = "the page, which is replaced", f"RUN/{runs.PAGE}"
     parser = cli.run_parser("page", what, out, _html_file, default)
     arguments = parser.parse_args(argv)
     flag, path = "--out" if arguments.out else "RUN", arguments.out or arguments.run / runs.PAGE
+    _, _, game = cli.loaded_run(parser, arguments)
     with cli.reading(parser, arguments.run), cli.announce_compilation():
-        run = describe(arguments.run)
+        run = describe(arguments.run, game)
     page = assemble(run).encode()
     with cli.writing_to(parser, flag, path), atomic_write(path) as file:
         file.write(page)
-    print(f"{path}: {len(page):,} bytes, {len(run['moments'])} moments; any browser opens it")
+    count = len(run["moments"])
+    words = f"{len(page):,} bytes, {count} moment{'s' * (count > 1)}"
+    print(f"{path}: {words}; any browser opens it")
     return 0
 
 

@@ -30,21 +30,22 @@ GREATEST = 3.4028234663852886e38
 """The greatest float32; a 127th of it is rounded up."""
 
 
+@pytest.mark.parametrize(("greatest", "kind"), [(15, "int8"), (127, "int8"), (32_767, "int16")])
 @example([GREATEST, 1.0, -GREATEST, -GREATEST, 0.0, 2.0])
 @given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=6, max_size=6))
-def test_rounding(numbers):
+def test_rounding(greatest, kind, numbers):
     """By at most half a scale, and a little for float32 itself."""
     kernel = np.array(numbers, np.float32).reshape(3, 2)
-    arrays = moments.quantized({"kernel": kernel, "bias": kernel[0]})
-    assert arrays["kernel"].dtype == np.int8
-    assert np.abs(arrays["kernel"].astype(int)).max() <= 127
+    arrays = moments.quantized({"kernel": kernel, "bias": kernel[0]}, greatest)
+    assert arrays["kernel"].dtype == kind
+    assert np.abs(arrays["kernel"].astype(int)).max() <= greatest
     back = moments.dequantized(arrays)
     assert list(back) == ["kernel", "bias"]
     assert back["kernel"].dtype == np.float32
     most = np.abs(kernel).max(axis=0).astype(np.float64)
     error = np.abs(back["kernel"].astype(np.float64) - kernel)
     # Numbers so small that float32 has few digits for their scale may be lost.
-    assert (error <= most * (0.5 / 127 + 1e-6) + 1e-42).all()
+    assert (error <= most * (0.5 / greatest + 1e-6) + greatest * 1e-44).all()
     np.testing.assert_array_equal(back["bias"], kernel[0])
 
 

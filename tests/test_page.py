@@ -1,10 +1,12 @@
 """The page of a run, in a real browser: what it computes, shows, and never does."""
 
+import base64
 import json
 import os
 import re
 import shlex
 import shutil
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +14,14 @@ import pytest
 from matplotlib import colormaps
 from numpy.testing import assert_allclose, assert_array_equal
 
-from minidqn import command, moments, page, runs
-from minidqn.evaluate import q_table
+from minidqn import command, games, moments, page, runs
+from minidqn.evaluate import q_error, q_table, wins
 from minidqn.exact import q_star
 from minidqn.fruit import draw, episode
+from minidqn.pictures import cell_colours
 from minidqn.qlearning import greedy
 from minidqn.runs import load_run
+from minidqn.train import play_test_games
 from tests.browser import Browser, find
 
 ROOT = Path(__file__).parent.parent
@@ -737,6 +741,147 @@ def test_it_names_no_other_place(folder):
     assert re.findall(r"http:[^\"]*", html) == ["http://www.w3.org/2000/svg"]
 
 
+# Its data
+
+
+def unpacked(text, kind, *shape):
+    """The numbers in a text of the page."""
+    return np.frombuffer(zlib.decompress(base64.b64decode(text)), kind).reshape(shape)
+
+
+def carried(moment):
+    """The weights of a moment on the page."""
+    weights = {}
+    for name, told in moment["weights"].items():
+        array = unpacked(told["data"], np.dtype(told["type"]).newbyteorder("<"), *told["shape"])
+        weights[name] = array * unpacked(told["scale"], "<f4", -1) if "scale" in told else array
+    return weights
+
+
+def described(folder, game=None):
+    """What the page is told, as JSON has it."""
+    return json.loads(json.dumps(page.describe(folder, game), allow_nan=False))
+
+
+@pytest.mark.parametrize("name", ["fruit", "snake"])
+@pytest.mark.parametrize(("filters", "side"), [((), 3), ((4,), 5), ((3, 4, 5), 2)])
+def test_any_network_is_described(tmp_path, name, filters, side):
+    """With its weights as they are, and what they are worth."""
+    sizes = ["--grid-size", 5, "--kernel-size", side, "--units", 8, "--filters", *filters]
+    done(command, *SMALL, "--game", name, *sizes, "--out", tmp_path)
+    told = described(tmp_path)
+    _, model, game = load_run(tmp_path)
+    layers = [*("conv2d", "conv2d_1", "conv2d_2")[: len(filters)], "dense", "dense_1"]
+    assert told["layers"] == [{"name": each, "relu": each != "dense_1"} for each in layers]
+    about = {"name": name, "actions": list(game.actions), "shape": list(game.shape)}
+    assert told["game"] == about | {"gridSize": 5, "labels": None}
+    about = {"epsilon": 0.8, "gamma": 0.8, "learningRate": 0.001, "batchSize": 8}
+    assert told["settings"] == about | {"seed": 0, "capacity": 100_000}
+    assert (told["otherwise"], told["epochs"], told["recorded"]) == ("", 20, None)
+    first, *_, last = told["moments"]
+    assert (first["epoch"], last["epoch"]) == (0, 20)
+    weights, record = carried(last), runs.read_metrics(tmp_path, 20)[-1]
+    for each, array in model.named_weights().items():
+        assert_array_equal(weights[each], array, strict=True)
+    measures = record.wins, record.mean_return, record.q_error
+    assert (last["wins"], last["meanReturn"], last["qError"]) == measures
+    assert told["curve"][-1] == [20, measures[name == "snake"], record.q_error]
+    assert (told["starts"], told["updates"]) == (record.starts, record.updates)
+
+
+@pytest.mark.parametrize(("room", "count"), [(page.MOST_BYTES, 4), (21_000, 2), (1, 1)])
+def test_a_moment_is_worth_what_the_page_carries(small, monkeypatch, room, count):
+    """Its weights are rounded; of the last one 16 bits are left if there is no more room."""
+    monkeypatch.setattr(page, "MOST_BYTES", room)
+    told, model = described(small)["moments"], load_run(small)[1]
+    assert (len(told), told[0]["epoch"]) == (count, 0 if count > 1 else 20)
+    assert len(json.dumps([moment["weights"] for moment in told])) < room or count == 1
+    for name, exact in model.named_weights().items():
+        most = np.abs(exact).max(axis=tuple(range(exact.ndim - 1)))
+        error = np.abs(carried(told[-1])[name] - exact).max(axis=tuple(range(exact.ndim - 1)))
+        assert (error <= most * (1 / 65_534 + 1e-7) * (count < 4)).all()
+    for moment in told:
+        model.set_weights(list(carried(moment).values()))
+        assert moment["wins"] == wins(model, 5).sum()
+        assert moment["qError"] == q_error(model, 5)
+
+
+def test_what_a_run_has_done_otherwise(tmp_path):
+    flags = ["--optimizer", "rmsprop rho=0.95", "--loss", "huber", "--target-update-interval", 9,
+             "--double", "--n-step", 3, "--train-freq", 2, "--learning-starts", 9,
+             "--exploration-final-eps", 0.1, "--exploration-steps", 40,
+             "--final-learning-rate", 0.0001]  # fmt: skip
+    done(command, *SMALL, "--grid-size", 5, *flags, "--out", tmp_path)
+    assert page.describe(tmp_path)["otherwise"] == (
+        "rmsprop rho=0.95, huber, double Q-learning, a target network, n-step returns of 3, "
+        "a learning step every 2 steps, no learning before step 9, epsilon falling to 0.1, "
+        "a learning rate falling to 0.0001"
+    )
+
+
+NOISE = """
+import numpy as np
+from minidqn.games import Game
+
+def noise(rng):
+    for step in range(40):
+        action = yield rng.random((2, 4, 6)), step / 2, False, step == 39
+
+game = Game(noise, [3, -3], (2, 4, 6), picture=lambda frame: frame[0])
+"""
+
+
+@pytest.fixture
+def noise(tmp_path):
+    """A run of a game in a file, whose frames zlib cannot make smaller; and how it is named."""
+    (tmp_path / "noise.py").write_text(NOISE)
+    flags = ["--game", f"{tmp_path / 'noise.py'}:game", "--filters", 2, "--epochs", 2]
+    done(command, *SMALL, *flags, "--out", tmp_path / "run")
+    return tmp_path / "run", flags[1]
+
+
+def test_another_game_is_recorded(noise, refusal):
+    """Its test games, as they are seen, played and drawn; its code runs if you say so."""
+    folder, name = noise
+    assert f"only runs if you say so: --game {name}" in refusal(folder)
+    done(page, folder, "--game", name)
+    settings, model, game = load_run(folder, games.load(name))
+    told = described(folder, game)
+    about = {"name": "noise.py:game", "actions": [3, -3], "shape": [2, 4, 6]}
+    assert told["game"] == about | {"gridSize": None, "labels": None}
+    assert (told["starts"], told["moments"][-1]["wins"], told["moments"][-1]["qError"]) == (
+        None,
+    ) * 3
+    played = play_test_games(model, settings, game=game)
+    for recorded, (frames, total) in zip(told["recorded"], played, strict=True):
+        got = unpacked(recorded["frames"], "<f4", -1, 2, 4, 6)
+        assert_array_equal(got, np.array(frames, np.float32))
+        drawn = [cell_colours(frame[0]) for frame in frames]
+        assert_array_equal(unpacked(recorded["pictures"], np.uint8, -1, 4, 6, 3), drawn)
+        assert recorded["actions"] == greedy(model.predict(got[:-1]), game.actions).tolist()
+        assert (len(recorded["rewards"]), sum(recorded["rewards"])) == (len(frames), total)
+        assert (recorded["truncated"], recorded["cut"]) == (True, False)
+
+
+@pytest.mark.parametrize(("room", "lengths"), [(5_000, [10]), (40_000, [40, 40, 40]), (1, [1])])
+def test_recorded_games_have_limits(noise, monkeypatch, room, lengths):
+    """As many as there is room for; of the first one its beginning in any case."""
+    folder, name = noise
+    monkeypatch.setattr(page, "MOST_RECORDED", room)
+    recorded = page.describe(folder, games.load(name))["recorded"]
+    assert [len(each["rewards"]) for each in recorded] == lengths
+    assert [len(each["actions"]) for each in recorded] == [length - 1 for length in lengths]
+    assert [each["cut"] for each in recorded] == [length < 40 for length in lengths]
+    assert len(json.dumps(recorded)) < room or lengths == [1]
+
+
+def test_a_picture_of_another_size_is_left_out(noise):
+    folder, name = noise
+    game = games.load(name)
+    game.picture = lambda frame: frame.repeat(2, axis=1)
+    assert page.describe(folder, game)["recorded"][0]["pictures"] is None
+
+
 # The file
 
 
@@ -745,8 +890,8 @@ def test_size_and_bytes(folder, tmp_path, capsys):
     done(page, folder, "--out", path)
     written = (folder / runs.PAGE).read_bytes()
     assert path.read_bytes() == written
-    assert len(written) < 1_000_000
-    size = f"{len(written):,} bytes, 8 moments"
+    assert len(written) < 600_000
+    size = f"{len(written):,} bytes, 4 moments"
     assert capsys.readouterr().out == f"{path}: {size}; any browser opens it\n"
 
 

@@ -109,6 +109,7 @@ def test_the_other_commands_take_a_run_of_a_sweep(tmp_path, capsys):
         assert run(main, folder / row["run"]) == 0
     made = names(folder / row["run"])
     assert {"game.gif", "curve.png", "wins.png", "page.html"} <= set(made)
+    assert " bytes, 1 moment; any browser" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("kind", ["pool", "processes", "elsewhere", "another sweep there"])
