@@ -3,8 +3,8 @@
 matplotlib is imported when the first picture is drawn, since it takes longer to
 import than to draw. No window is opened, no display is needed, and what a user has set for
 other figures does not count. Colours are told apart by the colour-blind: cividis is the
-brighter the larger the number, in greyscale too; RdBu, for numbers whose sign matters, is white
-at 0, red below and blue above. The same input gives the same bytes.
+brighter the larger the number, in greyscale too; RdBu, for numbers whose sign matters, is red
+below 0 and blue above, and the darker the farther from it. The same input gives the same bytes.
 """
 
 import contextlib
@@ -582,8 +582,9 @@ def save_gif(
     """
     games, shown = list(games), []
     for game, (playing, ended) in zip(games, captions or [("", "")] * len(games), strict=True):
-        *before, last = [frame_pixels(frame) for frame in game]
-        shown += [*((pixels, playing) for pixels in before), *[(last, ended)] * 4]
+        pictures = [frame_pixels(frame) for frame in game]
+        shown += [(pixels, playing) for pixels in pictures[:-1]]
+        shown += [(pixels, ended) for pixels in pictures[-1:]] * 4
     if not shown:
         raise ValueError("games holds no frames; expected one game")
     if Path(path).suffix.lower() != ".gif":
