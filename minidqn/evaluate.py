@@ -202,6 +202,45 @@ def q_table(model: Predictor, grid_size: int = 10) -> np.ndarray:
     return np.reshape(rows, (grid_size - 2, grid_size, grid_size - 2, len(ACTIONS)))
 
 
+def margins(q: np.ndarray) -> np.ndarray:
+    """How narrowly greedy play wins or loses, from each start.
+
+    On its way a game may come to steps at which some actions throw the win away and others do
+    not. There the best of the latter leads the best of the former by some value; the margin is
+    the smallest of these leads. It is negative where the game is lost. (The lead of the best
+    action over the next would say little: at most steps all actions are equally good.)
+
+    Parameters
+    ----------
+    q : ndarray [shape=(G - 2, G, G - 2, 3)]
+        As `q_table` returns it.
+
+    Returns
+    -------
+    ndarray [shape=(G, G - 2)]
+        In units of reward; infinite where no action on the way loses. Axes as in `wins`.
+
+    Examples
+    --------
+    >>> margin = margins(q_star(grid_size=10))
+    >>> bool(np.isclose(margin[9, 0], 0.8**6 - -(0.8**6)))  # the second step decides
+    True
+    """
+    rows, columns, places, _ = q.shape
+    fruit, basket = np.indices((columns, places))  # the basket's centre less one, as in the table
+    wins_on = q_star(columns, 0.5) > 0
+    margin = np.full((columns, places), np.inf)
+    for row in range(rows):
+        values, right = q[row, fruit, basket].astype(float), wins_on[row, fruit, basket]
+        best = np.max(values, axis=-1, where=right, initial=-np.inf)
+        worse = np.max(values, axis=-1, where=~right, initial=-np.inf)
+        decides = right.any(axis=-1) & ~right.all(axis=-1)
+        with np.errstate(invalid="ignore"):  # values may be infinite
+            margin = np.where(decides, np.minimum(margin, best - worse), margin)
+        basket = np.clip(basket + greedy(values), 0, places - 1)
+    return margin
+
+
 def q_error(model: Predictor, grid_size: int = 10, gamma: float = 0.8) -> float:
     """The mean of |Q - Q*| over all states in which a game goes on and all actions.
 

@@ -2,9 +2,9 @@
 
 matplotlib is imported when the first picture is drawn, since it takes longer to
 import than to draw. No window is opened, no display is needed, and what a user has set for
-other figures does not count. Colours are told apart by the colour-blind and in greyscale:
-the map of colours, cividis, is the brighter the larger the number. The same input gives the
-same bytes.
+other figures does not count. Colours are told apart by the colour-blind: cividis is the
+brighter the larger the number, in greyscale too; RdBu, for numbers whose sign matters, is red
+below 0 and blue above, and the darker the farther from it. The same input gives the same bytes.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from minidqn import runs
 from minidqn.checks import finite
-from minidqn.evaluate import q_table, wins
+from minidqn.evaluate import margins, q_table, wins
 from minidqn.exact import q_star
 from minidqn.fruit import Fruit
 from minidqn.games import Game
@@ -37,10 +37,14 @@ MOST = 1e100
 """What an axis reaches to, at most: matplotlib's own arithmetic overflows beyond."""
 
 # Okabe and Ito's palette: told apart by the colour-blind and in greyscale.
-BLUE, VERMILION, WON, LOST, COLOURS = "#0072b2", "#d55e00", "#cfe6f5", "#12395b", "cividis"
+BLUE, VERMILION, COLOURS, SIGNS = "#0072b2", "#d55e00", "cividis", "RdBu"
 SCORES = ("score", "low", "high"), ("improvement", "improvement_low", "improvement_high")
 SETTINGS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
-BAR = {"location": "bottom", "shrink": 0.85, "aspect": 25}  # of colours, below its images
+FORMAT = "{x:.3g}"  # of the numbers beside a bar of colours, which may be huge
+BAR = {"location": "bottom", "shrink": 0.85, "aspect": 25, "format": FORMAT}  # below its images
+NAME, CAPTION = 13, 28
+"""Pixels of height that the name of a tile needs, and the strip below an animation."""
+
 BACKGROUND, LINE = (18, 28, 46), (38, 52, 76)
 CHANNELS = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (213, 94, 0),
             (204, 121, 167))  # fmt: skip
@@ -138,6 +142,26 @@ def _of_starts(axes, table, **look):
     return axes.pcolormesh(columns, places + 1, table.T, **look)
 
 
+def _bound(numbers):
+    """What a scale of colours reaches to: a few numbers that are far off do not stretch it."""
+    sizes = np.abs(numbers[np.isfinite(numbers)])
+    return np.percentile(sizes, 98, method="lower") or 1.0 if sizes.size else 1.0
+
+
+def _ink(image, number):
+    """What stands out from an image's colour of a number: white from a dark one, else black."""
+    light = np.dot((0.299, 0.587, 0.114), image.cmap(image.norm(number))[:3])
+    return "white" if light < 0.45 else "black"
+
+
+def _bar(figure, image, axes, label, **look):
+    """Fill axes with the bar of an image's colours, and few numbers, as they may be long."""
+    from matplotlib.ticker import MaxNLocator
+
+    look |= {"orientation": "horizontal", "format": FORMAT, "ticks": MaxNLocator(5)}
+    figure.colorbar(image, cax=axes, label=label, **look)
+
+
 def save_games(folder: Path, game: Game, played: list[tuple[list[np.ndarray], float]]) -> None:
     """Save the frames of games as images/000.png, images/001.png, ... and game.gif.
 
@@ -154,13 +178,27 @@ def save_games(folder: Path, game: Game, played: list[tuple[list[np.ndarray], fl
     for path in runs.numbered(folder, runs.IMAGES):
         path.unlink()
     saver, shown, left = save_img(runs.subfolder(folder, runs.IMAGES)), [], MOST_FRAMES
+    captions, returns = [], []
     next(saver)
-    for frames, _ in played:
+    for number, (frames, total) in enumerate(played, start=1):
+        if left == 0:
+            break
         shown.append([game.picture(frame) for frame in frames[:left]])
         left -= len(shown[-1])
+        returns.append(total)
+        ended = _score(game, returns) if len(shown[-1]) == len(frames) else "goes on"
+        captions.append((f"game {number}", f"game {number}: {ended}"))
         for picture in shown[-1]:
             saver.send(picture)
-    save_gif(folder / runs.GIF, filter(None, shown))
+    save_gif(folder / runs.GIF, shown, captions)
+
+
+def _score(game, returns):
+    """How the last of some games ended, and all of them so far."""
+    if isinstance(game, Fruit):
+        won = [total > 0 for total in returns]
+        return f"{'won' if won[-1] else 'lost'}, score {sum(won)} of {len(won)}"
+    return f"return {returns[-1]:.4g}, mean {sum(returns) / len(returns):.4g}"
 
 
 def save_charts(
@@ -186,9 +224,9 @@ def save_charts(
     """
     drawn: dict[str, tuple] = {runs.CURVE: (save_curve, records)}
     if isinstance(game, Fruit):
-        exact = q_star(game.grid_size, settings.gamma)
-        drawn[runs.WINS] = save_wins, wins(model, game.grid_size)
-        drawn[runs.VALUES] = save_values, q_table(model, game.grid_size), exact
+        learned = q_table(model, game.grid_size)
+        drawn[runs.WINS] = save_wins, wins(model, game.grid_size), margins(learned)
+        drawn[runs.VALUES] = save_values, learned, q_star(game.grid_size, settings.gamma)
     if settings.filters:
         frames = played[0][0]
         frame = frames[len(frames) // 2]
@@ -215,6 +253,8 @@ def save_curve(path: str | Path, records: list[Record]) -> None:
     """
     evaluated = [record for record in records if record.mean_return is not None]
     trained = [record for record in records if record.loss > 0]  # a log scale shows no zeros
+    learned = any(record.updates for record in records)
+    missing = {"loss": "0 in all epochs" if learned else "no learning step yet"}
     panels = [("mean return of greedy play, in units of reward", "mean_return", evaluated)]
     if evaluated and evaluated[0].wins is not None:
         panels = [(f"starts won by greedy play, of {evaluated[0].starts}", "wins", evaluated)]
@@ -227,7 +267,12 @@ def save_curve(path: str | Path, records: list[Record]) -> None:
             if name == "loss":
                 look = {"color": VERMILION, "linewidth": 1}
             values = np.array([getattr(record, name) for record in shown], float)
-            axes.plot([record.epoch for record in shown], values.clip(-MOST, MOST), **look)
+            epochs = [record.epoch for record in shown]
+            axes.plot(epochs, values.clip(-MOST, MOST), clip_on=False, **look)
+            if not shown:
+                look = {"transform": axes.transAxes, "ha": "center", "va": "center"}
+                axes.text(0.5, 0.5, missing.get(name, "not measured yet"), color="0.4", **look)
+                axes.set_yticks([])
             if name == "wins":
                 axes.axhline(shown[0].starts, color="0.6", linewidth=1, linestyle="--")
             if name in ("wins", "q_error"):
@@ -241,8 +286,8 @@ def save_curve(path: str | Path, records: list[Record]) -> None:
             axes.spines[["top", "right"]].set_visible(False)
 
 
-def save_wins(path: str | Path, won: npt.ArrayLike) -> None:
-    """Save a map of the starts that greedy play wins; those that it loses have a cross.
+def save_wins(path: str | Path, won: npt.ArrayLike, margin: npt.ArrayLike) -> None:
+    """Save a map of the starts: how narrowly greedy play wins, and a cross where it loses.
 
     Parameters
     ----------
@@ -250,30 +295,46 @@ def save_wins(path: str | Path, won: npt.ArrayLike) -> None:
         The PNG file to make or to replace.
     won : ndarray of bool [shape=(G, G - 2)]
         As ``evaluate.wins`` returns it.
+    margin : ndarray [shape=(G, G - 2)]
+        As ``evaluate.margins`` returns it.
     """
-    won = np.asarray(won, bool)
-    with _figure(760, 620, path, arranged=False) as figure:
+    won, margin = np.asarray(won, bool), np.ma.masked_invalid(margin)
+    most = _bound(margin.compressed())
+    with _figure(760, 720, path, arranged=False) as figure:
+        from matplotlib import colormaps
         from matplotlib.colors import ListedColormap
 
-        axes = figure.add_axes((0.1, 0.1, 0.86, 0.82))
+        axes = figure.add_axes((0.1, 0.24, 0.86, 0.7))
+        bar = figure.add_axes((0.16, 0.13, 0.74, 0.03))
         edge = 640 / len(won)  # of a cell, in pixels
         # Lines between smaller cells would be most of the picture.
         lines = {"edgecolors": "white", "linewidth": 1.5} if edge >= 8 else {}
-        _of_starts(axes, won, cmap=ListedColormap([LOST, WON]), vmin=0, vmax=1, **lines)
+        # Without the white middle, so that the narrowest win does not look like a loss.
+        halves = np.concatenate([np.linspace(0, 0.36, 128), np.linspace(0.64, 1, 128)])
+        colours = ListedColormap(colormaps[SIGNS](halves)).with_extremes(bad="0.85")
+        look = {"cmap": colours, "vmin": -most, "vmax": most} | lines
+        image = _of_starts(axes, margin, **look)
         fruit, basket = np.nonzero(~won)
-        cross = {"marker": "x", "color": "white", "linewidths": edge / 30}
+        inks = [_ink(image, number) for number in margin.filled(np.nan)[~won]]
+        cross = {"marker": "x", "color": inks, "linewidths": edge / 30}
         axes.scatter(fruit, basket + 1, (0.3 * edge) ** 2, **cross)
         lost = ": all but those with a cross" if len(fruit) else ""
         axes.set_title(f"{won.sum()} of {won.size} starts won by greedy play{lost}")
         axes.set(xlabel="column of the fruit", ylabel="column of the basket's centre")
+        words = (
+            "margin: how far the best action that still wins leads the best that loses, where "
+            "that is least,\nin units of reward (grey: no action on the way loses)"
+        )
+        _bar(figure, image, bar, words, extend="both")
 
 
 def save_values(path: str | Path, learned: np.ndarray, exact: np.ndarray) -> None:
     """Save heat maps of learned and exact values, side by side for every action.
 
     They are of the states three steps before the end, where values are still far apart, or
-    half way down a small grid. Numbers that are not finite are left blank; those beyond
-    [-1, 1], which no return is, have the colour of the end.
+    half way down a small grid. Numbers that are not finite are left blank. Those beyond [-1, 1],
+    which no return is, and the greatest 2% of the distances have the colour of the scale's
+    pointed end, so that a few that are far off do not take the colours of all others.
 
     Parameters
     ----------
@@ -285,13 +346,12 @@ def save_values(path: str | Path, learned: np.ndarray, exact: np.ndarray) -> Non
     left = min(3, (len(exact) + 1) // 2)
     learned, exact = np.asarray(learned[-left], np.float64), exact[-left]
     errors = np.abs(learned - exact)
-    greatest = np.max(errors, initial=0, where=np.isfinite(errors)) or 1.0
     with _figure(1000, 980, path) as figure:
         grid = figure.subplots(3, 3, sharex=True, sharey=True)
         shown = [
             ("Q(S, {}), learned", learned, -1, 1),
             ("Q*(S, {}), exact", exact, -1, 1),
-            ("|Q - Q*| of {}", errors, 0, greatest),
+            ("|Q - Q*| of {}", errors, 0, _bound(errors)),
         ]
         for (action, column), axes in np.ndenumerate(grid):
             title, table, low, high = shown[column]
@@ -302,24 +362,35 @@ def save_values(path: str | Path, learned: np.ndarray, exact: np.ndarray) -> Non
         steps = f"row {len(learned[0]) - left}, {left} step{'s' * (left > 1)} before the end"
         figure.suptitle(f"Action values with the fruit in {steps}")
         value, distance = "value, in units of reward", "distance, in units of reward"
-        figure.colorbar(grid[0, 0].collections[0], ax=grid[:, :2], label=value, **BAR)
-        figure.colorbar(image, ax=grid[:, 2], label=distance, **BAR)
+        figure.colorbar(
+            grid[0, 0].collections[0], ax=grid[:, :2], label=value, extend="both", **BAR
+        )
+        figure.colorbar(image, ax=grid[:, 2], label=distance, extend="max", **BAR)
 
 
-def _tiles(axes, images, vmin, vmax, across, names=None):
-    """Draw images [shape=(H, W, F)] as tiles, so many in a row, numbered unless they have names."""
+def _mosaic(images, across):
+    """Images [shape=(H, W, F)] as tiles of one, so many in a row; left and top of each tile."""
     height, width, count = images.shape
-    gap = max(1, round(0.26 * width))
+    gap = max(1, round(0.26 * math.sqrt(height * width)))  # above each, and between them
     mosaic = np.full((math.ceil(count / across) * (height + gap), across * (width + gap)), np.nan)
-    for tile, name in enumerate(names or range(count)):
+    places = []
+    for tile in range(count):
         row, column = divmod(tile, across)
         top, left = row * (height + gap) + gap, column * (width + gap)
         mosaic[top : top + height, left : left + width] = images[..., tile]
-        if across <= 12:  # else the names have no room
+        places.append((left, top))
+    return mosaic[:, :-gap], places
+
+
+def _tiles(axes, mosaic, places, names, cell, **look):
+    """Draw a mosaic whose cells are so many pixels wide, and the tiles' names if there is room."""
+    (_, gap), *_ = places
+    for (left, top), name in zip(places, names, strict=True):
+        if gap * cell >= NAME:
             axes.text(left - 0.5, top - 0.55, str(name), fontsize=9, verticalalignment="bottom")
     axes.set(xticks=[], yticks=[], anchor="N")
     axes.spines[:].set_visible(False)
-    return axes.imshow(mosaic[:, :-gap], COLOURS, vmin=vmin, vmax=vmax, interpolation="nearest")
+    return axes.imshow(mosaic, interpolation="nearest", **look)
 
 
 def save_filters(path: str | Path, kernel: npt.ArrayLike) -> None:
@@ -338,16 +409,16 @@ def save_filters(path: str | Path, kernel: npt.ArrayLike) -> None:
     across = max(1, round(math.sqrt(filters * channels) / channels)) * channels
     names = [f"{f}.{c}" if channels > 1 else f for f, c in np.ndindex(filters, channels)]
     largest = np.abs(kernel).max() or 1.0
-    cell = 600 / (across * width)  # in pixels
+    mosaic, places = _mosaic(kernel.swapaxes(2, 3).reshape(height, width, -1), across)
+    cell = 735 / max(mosaic.shape)  # in pixels
     with _figure(820, 960, path) as figure:
-        axes = figure.subplots()
-        tiles = kernel.swapaxes(2, 3).reshape(height, width, -1)
-        image = _tiles(axes, tiles, -largest, largest, across, names)
-        if cell >= 44 and 0.01 <= largest < 100:  # numbers, which need room: signs without colours
+        axes, look = figure.subplots(), {"cmap": SIGNS, "vmin": -largest, "vmax": largest}
+        image = _tiles(axes, mosaic, places, names, cell, **look)
+        if cell >= 40 and 0.01 <= largest < 100:  # numbers, which need room: signs without colours
             for (row, column), weight in np.ma.ndenumerate(image.get_array()):
                 words = f"{weight:+.2f}".replace("-", "\N{MINUS SIGN}")
-                colour = "white" if weight < -0.15 * largest else "black"
-                axes.text(column, row, words, color=colour, fontsize=9, ha="center", va="center")
+                how = {"color": _ink(image, weight), "ha": "center", "va": "center"}
+                axes.text(column, row, words, fontsize=9, **how)
         weights = f"{height} × {width}" + (f" × {channels}" if channels > 1 else "")
         example = "; 0.2 is channel 2 of filter 0" if channels > 2 else ""
         axes.set_title(f"filters of the first convolution, {weights} weights each{example}")
@@ -372,20 +443,41 @@ def save_feature_maps(
     maps : list of (str, ndarray [shape=(H, W, F)])
         Name and output of each convolution, as from ``Sequential.layer_outputs``.
     """
-    with _figure(340 + 370 * len(maps), 520, path) as figure:
-        first, *others = figure.subplots(1, 1 + len(maps), width_ratios=[2] + [3] * len(maps))
+    tall, wide = (length * SIDE / max(frame.shape) for length in frame.shape[:2])  # in pixels
+    left, height, panels = 15 + max(wide, 80) + 50, tall, []
+    for _, images in maps:
+        rows, columns, count = images.shape
+        across = min(max(1, math.ceil(math.sqrt(count * rows / columns))), count)  # a square, about
+        mosaic, places = _mosaic(np.asarray(images, np.float64), across)
+        longest, (_, gap) = max(mosaic.shape), places[0]
+        cell = min(max(1, NAME / gap, 370 / longest), 2000 / longest)
+        panels.append((mosaic, places, cell, left))
+        left += max(cell * mosaic.shape[1], 250) + 50  # room for the title, and for what is beside
+        height = max(height, cell * mosaic.shape[0] + 95)
+    width, height = left - 35, height + 55
+    with _figure(width, height, path, arranged=False) as figure:
+
+        def axes_at(left, top, wide, tall):
+            box = left / width, 1 - (top + tall) / height, wide / width, tall / height
+            return figure.add_axes(box)
+
+        first = axes_at(15, 40, max(wide, 80), tall)
         first.imshow(frame, interpolation="nearest")
         first.set(title="the frame", xticks=[], yticks=[], anchor="N")
-        for axes, (name, images) in zip(others, maps, strict=True):
-            images = np.asarray(images, np.float64)
-            numbers = images[np.isfinite(images)]
+        for (name, images), (mosaic, places, cell, left) in zip(maps, panels, strict=True):
+            rows, columns, count = images.shape
+            numbers = mosaic[np.isfinite(mosaic)]
             low, high = numbers.min(initial=0), numbers.max(initial=0)
-            height, width, count = images.shape
-            high, across = high if high > low else low + 1, math.ceil(math.sqrt(count))
-            image = _tiles(axes, images, low, high, across)
-            axes.set_title(f"{name}: {count} map{'s' * (count > 1)} of {height} × {width}")
-            axes.set(xlabel="column, in each map", ylabel="row, in each map")
-            figure.colorbar(image, ax=axes, label=f"output of {name}", **BAR)
+            look = {"cmap": COLOURS, "vmin": low, "vmax": high if high > low else low + 1}
+            tall, wide = cell * mosaic.shape[0], max(cell * mosaic.shape[1], 250)
+            axes = axes_at(left, 40, wide, tall)
+            image = _tiles(axes, mosaic, places, range(count), cell, **look)
+            axes.set_title(f"{name}: {count} map{'s' * (count > 1)} of {rows} × {columns}")
+            axes.set_xlabel("column, in each map")
+            if tall >= 130:  # else it has no room
+                axes.set_ylabel("row, in each map")
+            bar = axes_at(left + 0.08 * wide, 80 + tall, 0.84 * wide, 12)
+            _bar(figure, image, bar, f"output of {name}")
 
 
 def save_comparison(
@@ -488,7 +580,11 @@ def save_img(directory: str | Path = "images") -> Generator[Path | None, npt.Arr
             imsave(file, frame_pixels(frame), format="png")
 
 
-def save_gif(path: str | Path, games: Iterable[Iterable[np.ndarray]]) -> None:
+def save_gif(
+    path: str | Path,
+    games: Iterable[Iterable[np.ndarray]],
+    captions: Iterable[tuple[str, str]] | None = None,
+) -> None:
     """Save games as one animation that repeats forever; each game's end is held.
 
     Parameters
@@ -497,22 +593,38 @@ def save_gif(path: str | Path, games: Iterable[Iterable[np.ndarray]]) -> None:
         The file to make or to replace; its name ends in .gif.
     games : iterable of iterable of ndarray [shape=(C, H, W)]
         The frames of each game, all of one shape.
+    captions : iterable of (str, str), optional
+        What stands below each game while it is played, and at its end; by default there is no
+        room for it.
     """
-    pictures = []
-    for game in games:
-        pictures += [frame_pixels(frame) for frame in game]
-        pictures += pictures[-1:] * 3
-    if not pictures:
+    games, shown = list(games), []
+    for game, (playing, ended) in zip(games, captions or [("", "")] * len(games), strict=True):
+        pictures = [frame_pixels(frame) for frame in game]
+        shown += [(pixels, playing) for pixels in pictures[:-1]]
+        shown += [(pixels, ended) for pixels in pictures[-1:]] * 4
+    if not shown:
         raise ValueError("games holds no frames; expected one game")
     if Path(path).suffix.lower() != ".gif":
         raise ValueError(f"path is {path}; expected a name that ends in .gif")
-    height, width, _ = pictures[0].shape
+    height, width, _ = shown[0][0].shape
+    below, across = (0, width) if captions is None else (CAPTION, max(width, SIDE))
     with _matplotlib(), atomic_write(path) as file:
         from matplotlib.animation import FuncAnimation, PillowWriter
         from matplotlib.figure import Figure
 
-        figure = Figure(figsize=(width, height), dpi=1)  # an inch a pixel: as they are
-        picture = figure.figimage(pictures[0])
-        animation = FuncAnimation(figure, picture.set_data, pictures, cache_frame_data=False)
+        # An inch a pixel: pictures as they are. A point of type is 1/72 of an inch.
+        figure = Figure(figsize=(across, height + below), dpi=1, facecolor=np.divide(LINE, 255))
+        picture = figure.figimage(shown[0][0], (across - width) // 2, below)
+        longest = max(len(words) for _, words in shown)
+        look = {"fontsize": 72 * min(14, 1.6 * across / max(longest, 1)), "color": "white"}
+        # Edges in many shades would treble the file: each frame would have its list of them.
+        look |= {"antialiased": False, "ha": "center", "va": "center"}
+        caption = figure.text(0.5, below / 2 / (height + below), "", **look)
+
+        def show(moment):
+            picture.set_data(moment[0])
+            caption.set_text(moment[1])
+
+        animation = FuncAnimation(figure, show, shown, cache_frame_data=False)
         # The writer wants a name, and takes the format from its ending.
         animation.save(file.name, PillowWriter(FRAMES_PER_SECOND), dpi=1)

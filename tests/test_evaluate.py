@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minidqn.evaluate import greedy_games, q_error, q_table, recorded_games, win_rate, wins
+from minidqn.evaluate import greedy_games, margins, q_error, q_table, recorded_games, win_rate, wins
 from minidqn.exact import q_star
 from minidqn.fruit import episode, starts
 from minidqn.recipe import q_network
@@ -52,6 +52,23 @@ def test_wins_of_a_player_with_one_action(action, is_won):
     for fruit, basket in starts(10):
         assert won[fruit, basket - 1] == is_won(fruit, basket)
     assert win_rate(Always(action), 10) == 24 / 80
+
+
+@pytest.mark.parametrize("grid_size", [3, 6, 10])
+def test_margins_are_those_of_the_games_one_by_one(grid_size, rng):
+    """And a game is lost where the margin is negative, and nowhere else."""
+    player, exact = Oracle(grid_size), q_star(grid_size)
+    player.q = rng.standard_normal(exact.shape)
+    margin = margins(player.q)
+    np.testing.assert_array_equal(margin < 0, ~wins(player, grid_size))
+    for fruit, start in starts(grid_size):
+        basket, leads = start, []
+        for row in range(grid_size - 2):
+            values, wins_on = player.q[row, fruit, basket - 1], exact[row, fruit, basket - 1] > 0
+            if wins_on.any() and not wins_on.all():
+                leads.append(values[wins_on].max() - values[~wins_on].max())
+            basket = np.clip(basket + values.argmax() - 1, 1, grid_size - 2)
+        assert margin[fruit, start - 1] == min(leads, default=np.inf)
 
 
 def test_lockstep_is_one_game_after_the_other(rng):

@@ -12,17 +12,18 @@ from matplotlib.image import imread
 from PIL import Image
 
 from minidqn import images, pictures, runs
-from minidqn.evaluate import q_table, wins
+from minidqn.evaluate import margins, q_table, wins
 from minidqn.exact import q_star
 from minidqn.fruit import Fruit, draw
 from minidqn.pictures import BACKGROUND, CHANNELS, SIDE, frame_pixels, save_gif, save_img
 from minidqn.recipe import q_network
 from minidqn.runs import MetricsWriter, Record, Settings, read_metrics
+from minidqn.snake import Snake
 from tests.commands import SMALL, disk_full, names, process, refusal, run, trained
 
 SIZES = {
-    "curve.png": (340, 1100, 4), "wins.png": (620, 760, 4), "values.png": (980, 1000, 4),
-    "filters.png": (960, 820, 4), "features.png": (520, 1080, 4),
+    "curve.png": (340, 1100, 4), "wins.png": (720, 760, 4), "values.png": (980, 1000, 4),
+    "filters.png": (960, 820, 4), "features.png": (520, 1040, 4),
 }  # fmt: skip
 UNMEASURED = (None,) * 4
 CURVE = [
@@ -30,12 +31,13 @@ CURVE = [
     for e in range(1, 31)
 ]
 WON = np.arange(15).reshape(5, 3) % 4 > 0
+MARGIN = np.where(WON, 1, -1) * np.linspace(0.1, 1, 15).reshape(5, 3)
 KERNEL = np.linspace(-0.5, 0.5, 9 * 16).reshape(3, 3, 1, 16)
 MAPS = [("conv2d", np.ones((3, 3, 16))), ("conv2d_1", np.zeros((1, 1, 16)))]
 FRAME = frame_pixels(draw(5, 1, 3, 1))
 FIGURES = {
     "curve.png": lambda path: pictures.save_curve(path, CURVE),
-    "wins.png": lambda path: pictures.save_wins(path, WON),
+    "wins.png": lambda path: pictures.save_wins(path, WON, MARGIN),
     "values.png": lambda path: pictures.save_values(path, 0.9 * q_star(5), q_star(5)),
     "filters.png": lambda path: pictures.save_filters(path, KERNEL),
     "features.png": lambda path: pictures.save_feature_maps(path, FRAME, MAPS),
@@ -82,7 +84,8 @@ def test_every_grid_size(grid_size, scale, tmp_path):
     options, played = Settings(grid_size=grid_size), [([draw(grid_size, 0, 0, 1)], 0)]
     with np.errstate(over="ignore", invalid="ignore"):
         charts = pictures.save_charts(tmp_path, model, Fruit(grid_size), options, CURVE, played)
-    assert {path.name: imread(path).shape for path in charts} == SIZES
+    drawn = {path.name: imread(path).shape for path in charts}
+    assert drawn == SIZES | {"features.png": drawn["features.png"]}
 
 
 def test_save_charts_draws_this_run(tmp_path):
@@ -95,8 +98,9 @@ def test_save_charts_draws_this_run(tmp_path):
     again = tmp_path / "again"
     again.mkdir()
     pictures.save_curve(again / "curve.png", CURVE)
-    pictures.save_wins(again / "wins.png", wins(model, 6))
-    pictures.save_values(again / "values.png", q_table(model, 6), q_star(6, 0.5))
+    learned = q_table(model, 6)
+    pictures.save_wins(again / "wins.png", wins(model, 6), margins(learned))
+    pictures.save_values(again / "values.png", learned, q_star(6, 0.5))
     pictures.save_filters(again / "filters.png", kernel)
     both = [(name, maps[name][0]) for name in ("conv2d", "conv2d_1")]
     pictures.save_feature_maps(again / "features.png", frame_pixels(game.picture(frame)), both)
@@ -105,12 +109,12 @@ def test_save_charts_draws_this_run(tmp_path):
 
 
 def test_nothing_but_zeros(tmp_path):
-    """A weight of 0 has the colour of the middle, an output of 0 the darkest, in every tile."""
+    """A weight of 0 is white, an output of 0 has the darkest colour, in every tile."""
     pictures.save_filters(tmp_path / "filters.png", np.zeros((3, 3, 1, 16)))
     pictures.save_feature_maps(tmp_path / "features.png", FRAME, [("a", np.zeros((3, 3, 16)))])
     for name, places, low, high in (
-        ("filters", [(120, 100), (780, 740)], 0.4, 0.6),
-        ("features", [(100, 375), (365, 640)], 0, 0.2),
+        ("filters", [(95, 60), (805, 770)], 0.95, 1),
+        ("features", [(100, 325), (365, 600)], 0, 0.2),
     ):
         pixels = imread(tmp_path / f"{name}.png")[..., :3]
         assert all(low < pixels[place].mean() < high for place in places)
@@ -136,26 +140,83 @@ def test_save_curve(records, tmp_path):
     assert imread(tmp_path / "curve.png").shape == SIZES["curve.png"]
 
 
-def middle(pixels, fruit, basket):
-    """The colour near a corner of a start's cell, beside any cross."""
+@pytest.mark.parametrize(
+    ("records", "panels"), [([], (0.25, 0.77)), (UNLEARNED[:1], (0.25, 0.77)), (UNLEARNED, ())]
+)
+def test_a_panel_with_nothing_to_show_says_so(records, panels, tmp_path):
+    """In words, in its middle, and no numbers are beside it."""
+    pictures.save_curve(tmp_path / "curve.png", records)
+    dark = imread(tmp_path / "curve.png")[..., :3].mean(axis=-1) < 0.6
+    words = [dark[150:172, round(1100 * x) - 40 : round(1100 * x) + 40].sum() for x in panels]
+    assert all(count > 50 for count in words)
+    assert dark[60:250, :50].any() == (not panels)
+
+
+def cell(pixels, fruit, basket, place=0.15):
+    """The colour of a start's cell, near a corner and so beside any cross, or elsewhere."""
     height, width, _ = pixels.shape
-    left, right, top, bottom = 0.1 * width, 0.96 * width, 0.08 * height, 0.9 * height
-    x = left + (fruit + 0.15) * (right - left) / 5
-    y = bottom - (basket - 1 + 0.15) * (bottom - top) / 3
-    return pixels[round(y), round(x), :3].mean()
+    x = 0.1 * width + (fruit + place) * 0.86 * width / 5
+    y = 0.76 * height - (basket + place) * 0.7 * height / 3
+    return pixels[round(y), round(x), :3]
 
 
 def test_wins_are_where_they_belong(tmp_path):
-    """Light where a start is won, dark where it is lost, and a cross there."""
-    pictures.save_wins(tmp_path / "wins.png", WON)
+    """Blue where a start is won, red and with a cross where it is lost."""
+    pictures.save_wins(tmp_path / "wins.png", WON, MARGIN)
     pixels = imread(tmp_path / "wins.png")
     for fruit, basket in np.ndindex(WON.shape):
-        light = middle(pixels, fruit, basket + 1)
-        assert light > 0.8 if WON[fruit, basket] else light < 0.4
-    pictures.save_wins(tmp_path / "all.png", np.ones((5, 3), bool))
-    cross = round(0.08 * 620 + 0.82 * 620 * 5 / 6), round(0.1 * 760 + 0.86 * 760 / 10)
-    assert imread(tmp_path / "all.png")[(*cross, 0)] < 0.9
-    assert pixels[(*cross, 0)] > 0.95
+        red, _, blue = colour = cell(pixels, fruit, basket)
+        assert blue > red + 0.1 if WON[fruit, basket] else red > blue + 0.1
+        crossed = np.abs(cell(pixels, fruit, basket, 0.5) - colour).max() > 0.3
+        assert crossed == (not WON[fruit, basket])
+
+
+def test_wins_say_how_narrow_they_are(tmp_path):
+    """The wider, the darker, also beside one that is far off; grey where no action loses."""
+    margin = np.linspace(0.1, 1, 15).reshape(5, 3)
+    margin[4, 2], margin[4, 1] = 1e9, np.inf
+    pictures.save_wins(tmp_path / "wins.png", np.ones((5, 3), bool), margin)
+    pixels = imread(tmp_path / "wins.png")
+    light = [cell(pixels, fruit, basket).mean() for fruit, basket in np.ndindex(5, 3)][:-2]
+    assert np.diff(light).max() < -0.01
+    assert np.ptp(cell(pixels, 4, 1)) == 0
+    assert 0.8 < cell(pixels, 4, 1).mean() < 0.9
+
+
+def test_one_value_that_is_far_off_leaves_the_others_their_colours(tmp_path):
+    q = q_star(10)
+    drawn = []
+    for far in (0.5, 1e6):
+        learned = 0.9 * q
+        learned[-3, 4, 4, 1] = far
+        pictures.save_values(tmp_path / "values.png", learned, q)
+        drawn.append(imread(tmp_path / "values.png"))
+    assert (drawn[0] != drawn[1]).any(axis=-1).sum() < 2 * 29 * 27  # two cells
+
+
+def test_filters_show_signs(tmp_path):
+    """Red below 0, blue above; and the numbers can be read on every colour."""
+    pictures.save_filters(tmp_path / "filters.png", KERNEL)
+    pixels = imread(tmp_path / "filters.png")[..., :3]
+    lowest, greatest = pixels[90, 60], pixels[810, 770]
+    assert lowest[0] > lowest[2] + 0.2
+    assert greatest[2] > greatest[0] + 0.2
+    light = pixels @ (0.299, 0.587, 0.114)
+    for tile, row, column in np.ndindex(16, 3, 3):
+        top, left = 84 + 196 * (tile // 4) + 49 * row, 50 + 196 * (tile % 4) + 49 * column
+        assert np.ptp(light[top : top + 45, left : left + 45]) > 0.4
+
+
+@pytest.mark.parametrize(
+    "shapes", [[(8, 8, 1)], [(8, 8, 64)], [(2, 38, 16), (1, 36, 1)], [(38, 2, 4)], 4 * [(3, 3, 7)]]
+)
+def test_feature_maps_are_as_wide_as_they_have_to_be(shapes, tmp_path):
+    """Nowhere is there a wide strip with nothing in it."""
+    maps = [("conv2d", np.random.default_rng(0).random(shape)) for shape in shapes]
+    pictures.save_feature_maps(tmp_path / "features.png", FRAME, maps)
+    pixels = imread(tmp_path / "features.png")[..., :3]
+    drawn = np.flatnonzero(pixels.min(axis=(0, 2)) < 0.9)
+    assert np.diff(drawn, prepend=0, append=pixels.shape[1]).max() < 75
 
 
 @pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf, 1e300])
@@ -431,6 +492,54 @@ def test_save_gif(tmp_path):
             expected = frame_pixels(games[number // 4][number % 4]).astype(int)
             assert np.abs(picture - expected).max() < 8  # a GIF has 256 colours
     assert durations == [200, 200, 200, 800] * 2
+
+
+def moments(path):
+    """The pictures of a GIF, each [shape=(H, W, 3)]."""
+    with Image.open(path) as gif:
+        return [
+            (gif.seek(n), np.asarray(gif.convert("RGB")).astype(int))[1]
+            for n in range(gif.n_frames)
+        ]
+
+
+@pytest.mark.parametrize(("shape", "left"), [((5, 5), 0), ((84, 84), 36), ((40, 4), 108)])
+def test_captions(shape, left, tmp_path):
+    """Below the frames, which stay as they are; the words of the end with the last."""
+    frames = [np.full((1, *shape), share) for share in (0, 0.5, 1)]
+    save_gif(tmp_path / "g.gif", [frames], [("", "game 12: return -12.35, mean -123.4")])
+    shown = moments(tmp_path / "g.gif")
+    for picture, frame in zip(shown, frames, strict=True):
+        expected = frame_pixels(frame).astype(int)
+        height, width, _ = expected.shape
+        assert picture.shape == (height + 28, 240, 3)
+        assert np.abs(picture[:height, left : left + width] - expected).max() < 8
+    white = [(picture[-28:] > 200).all(axis=-1) for picture in shown]
+    assert [strip.any() for strip in white] == [False, False, True]
+    columns = np.flatnonzero(white[-1].any(axis=0))
+    assert 150 < np.ptp(columns) < 230
+    assert 5 < columns[0] < columns[-1] < 235
+
+
+@pytest.mark.parametrize(
+    ("game", "returns", "captions"),
+    [
+        (Fruit(5), [1, -1, 1], ["won, score 1 of 1", "lost, score 1 of 2", "won, score 2 of 3"]),
+        (Snake(5), [1, 0, 4], ["return 1, mean 1", "return 0, mean 0.5", "goes on"]),
+    ],
+)
+def test_games_say_how_they_end(game, returns, captions, tmp_path, monkeypatch):
+    """Won or lost, or the return, and all games so far; also if the last is not shown whole."""
+    frames = [np.eye(5)[np.newaxis].repeat(game.shape[0], 0)] * 4
+    if "goes on" in captions:
+        monkeypatch.setattr(pictures, "MOST_FRAMES", 10)
+    pictures.save_games(tmp_path, game, [(frames, total) for total in returns])
+    words = [(f"game {n}", f"game {n}: {end}") for n, end in enumerate(captions, start=1)]
+    shown = [[game.picture(frame) for frame in frames]] * 3
+    shown[2] = shown[2][: 2 if "goes on" in captions else 4]
+    save_gif(tmp_path / "again.gif", shown, words)
+    assert (tmp_path / "game.gif").read_bytes() == (tmp_path / "again.gif").read_bytes()
+    assert imread(tmp_path / "images" / "000.png").shape == (240, 240, 4)
 
 
 @pytest.mark.parametrize(("grid_size", "side"), [(3, 240), (10, 240), (40, 240), (84, 168)])
