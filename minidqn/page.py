@@ -1,10 +1,11 @@
-"""``python -m minidqn.page RUN``: a run as one page for a browser, where the network plays live.
+"""``python -m minidqn.page RUN``: a run as one page for a browser, which plays and learns live.
 
-The page carries the run's weights, compressed, and a forward pass in plain JavaScript
-(``minidqn/web/network.js``), which names its counterparts in Python. It asks
+The page carries the run's weights, compressed, and plays the game, runs the network and trains it
+in plain JavaScript (``minidqn/web``), whose functions name their counterparts in Python. It asks
 the network for nothing: its Content-Security-Policy forbids every request, and lets no
-script run but the one that is named by its hash. What comes from the run, such as the name
-of its folder, is JSON that the script puts into the page as text.
+script run but the two that are named by their hashes, and a Web Worker made from the first. What
+comes from the run, such as the name of its folder, is JSON that the script puts into the page as
+text.
 
 Fruit and Snake are played by the page itself. Of any other game it carries some games that the
 network has played, frame by frame.
@@ -16,6 +17,7 @@ import hashlib
 import importlib.resources
 import json
 import math
+import os
 import re
 import zlib
 from pathlib import Path
@@ -30,16 +32,13 @@ from minidqn.pictures import cell_colours
 from minidqn.storage import atomic_write
 from minidqn.train import TEST_GAMES, measured
 
-MOST_MOMENTS = 4
-"""Moments of the training on a page, the last among them."""
+MOST_MOMENTS = 3
+"""Moments of the training on a page, the last among them: more would take a page of Fruit beyond
+0.6 MB. The page can learn itself, and shows then what lies between them."""
 
 MOST_BYTES = 2_850_000
 """Bytes that all moments may take, so that a page of Fruit stays below 3 MB up to a grid of
 30 x 30: its last moment has sixteen bits there, and is the only one."""
-
-COARSE = 15
-"""The greatest number that a weight of Fruit's earlier moments is rounded to, so that zlib makes
-five bits of eight. It costs or adds a few wins of 80; in harder games such a network fails."""
 
 MOST_RECORDED = 1_000_000
 """Bytes of the recorded games."""
@@ -47,8 +46,14 @@ MOST_RECORDED = 1_000_000
 MOST_POINTS = 400
 """Points of the learning curve."""
 
+COURSE = Path(__file__).parent.parent / "docs" / "README.md"
+"""The course, in a clone; what is installed by pip has none."""
+
 WEB = importlib.resources.files("minidqn") / "web"
-SCRIPTS = ("game.js", "snake.js", "network.js", "decode.js", "page.js")
+LEARNING = ("fruit.js", "snake.js", "kernels.js", "learning.js")
+"""What learns: the Web Worker runs it, too."""
+
+PAGE = ("page.js", "decode.js", "board.js", "values.js", "features.js", "training.js")
 
 
 def describe(folder: Path, game: Game | None = None) -> dict:
@@ -146,12 +151,19 @@ def _spread(things, most):
 
 
 def _curve(records, measure):
-    """[epoch, measure, q_error] of the epochs in which they were measured."""
-    known = [record for record in records if getattr(record, measure) is not None]
-    return [
-        [record.epoch, getattr(record, measure), record.q_error]
-        for record in _spread(known, MOST_POINTS)
+    """[epoch, measure, q_error, loss of an update] of the epochs in which they were measured."""
+    updates = np.diff([0, *(record.updates for record in records)])
+    points = [
+        [
+            record.epoch,
+            getattr(record, measure),
+            record.q_error,
+            record.loss / int(count) if count else None,
+        ]
+        for record, count in zip(records, updates, strict=True)
+        if getattr(record, measure) is not None
     ]
+    return _spread(points, MOST_POINTS)
 
 
 def _moments(folder, epochs, model, game, settings):
@@ -165,21 +177,14 @@ def _moments(folder, epochs, model, game, settings):
     left = MOST_BYTES - _size(_packed(last))
     kept = moments.saved_epochs(folder, epochs - 1)
     for most in reversed(range(MOST_MOMENTS)):
-        chosen = {epoch: _kept(folder, epoch, model, game) for epoch in _spread(kept, most)}
+        spread = _spread([*kept, epochs], most + 1)[:-1]
+        chosen = {epoch: moments.load(folder, epoch, model) for epoch in spread}
         if sum(_size(_packed(arrays)) for arrays in chosen.values()) <= left:
             break
     return [
         _moment(epoch, arrays, model, game, settings)
         for epoch, arrays in (chosen | {epochs: last}).items()
     ]
-
-
-def _kept(folder, epoch, model, game):
-    """The weights of a moment that the run has kept; those of Fruit are rounded once more."""
-    arrays = moments.load(folder, epoch, model)
-    if isinstance(game, Fruit):
-        arrays = moments.quantized(moments.dequantized(arrays), COARSE)
-    return arrays
 
 
 def _moment(epoch, arrays, model, game, settings):
@@ -279,15 +284,9 @@ def assemble(run: dict) -> str:
     str
         HTML, all in one.
     """
-    style = _text("style.css")
-    script = '\n"use strict";\n\n' + "\n".join(_text(name) for name in SCRIPTS)
-    parts = {
-        "style": style,
-        "style_hash": _hash(style),
-        "script": script,
-        "script_hash": _hash(script),
-        "run": _json_in_html(run),
-    }
+    parts = {"style": _text("style.css"), "learning": _script(LEARNING), "page": _script(PAGE) + "\nbegin();\n"}
+    parts |= {f"{name}_hash": _hash(text) for name, text in parts.items()}
+    parts["run"] = _json_in_html(run)
     # All in one pass, so that nothing is put into what comes from the run.
     return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], _text("template.html"))
 
@@ -295,6 +294,11 @@ def assemble(run: dict) -> str:
 def _text(name):
     """The text of a file in ``minidqn/web``."""
     return (WEB / name).read_text(encoding="utf-8")
+
+
+def _script(names):
+    """Files as one script."""
+    return '\n"use strict";\n\n' + "\n".join(map(_text, names))
 
 
 def _hash(text):
@@ -307,6 +311,14 @@ def _json_in_html(run):
     """JSON that no HTML parser can take for markup: ASCII without <, > and &."""
     text = json.dumps(run, allow_nan=False, separators=(",", ":"))
     return re.sub("[<>&]", lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def _course(path):
+    """The link from a page to the course, or None if they do not lie in one clone."""
+    path, course = path.absolute(), COURSE.absolute()
+    if not course.is_file() or course.parent.parent not in path.parents:
+        return None
+    return Path(os.path.relpath(course, path.parent)).as_posix()
 
 
 def _html_file(text):
@@ -337,7 +349,7 @@ def main(argv: list[str] | None = None) -> int:
     flag, path = "--out" if arguments.out else "RUN", arguments.out or arguments.run / runs.PAGE
     _, _, game = cli.loaded_run(parser, arguments)
     with cli.reading(parser, arguments.run), cli.announce_compilation():
-        run = describe(arguments.run, game)
+        run = describe(arguments.run, game) | {"course": _course(path)}
     page = assemble(run).encode()
     with cli.writing_to(parser, flag, path), atomic_write(path) as file:
         file.write(page)

@@ -1,6 +1,12 @@
 // The game of Snake, as in minidqn/snake.py.
 
-const SNAKE_MOVES = [[-1, 0], [0, 1], [1, 0], [0, -1]]; // up, right, down, left: row and column
+const SNAKE = {
+  actions: [0, 1, 2, 3],
+  names: ["up", "right", "down", "left"],
+  keys: ["ArrowUp", "ArrowRight", "ArrowDown", "ArrowLeft"],
+  begin: (gridSize, random) => snakeEpisode(gridSize, random),
+};
+const SNAKE_MOVES = [[-1, 0], [0, 1], [1, 0], [0, -1]]; // of each action: row and column
 
 // As episode in minidqn/snake.py.
 // One game, as a generator: the coroutine of Python. A cell is a whole number, row * G + column,
