@@ -12,9 +12,9 @@
 //   places. So are islands: pixels of a frame that no window sees together with its other pixels.
 //   The first dense layer sums up each distinct island once, and a frame is a sum of islands.
 
-// One layer's windows or, of the first dense layer, its islands: each distinct list of parts is
-// one node, and there is one node for it. Parts are [m, node]: the node below that matrix m of
-// the layer, a tap or a position, multiplies.
+// One layer's windows or, of the first dense layer, its islands: there is one node for each distinct
+// list of parts. Parts are [m, node]: the node below that matrix m of the layer, a tap or a position,
+// multiplies. The nodes of pixels have values instead.
 class Nodes {
   constructor() {
     this.known = new Map();
@@ -152,6 +152,7 @@ class Engine {
       channels = row;
     }
     this.pixels = new Nodes();
+    this.frames = new Nodes();
     this.parameters = new Float32Array(size);
     this.gradients = new Float32Array(size);
   }
@@ -164,13 +165,24 @@ class Engine {
     ]));
   }
 
-  // The islands of a frame, {shape: [C, H, W], data}, as nodes of the first dense layer.
+  // A frame, {shape: [C, H, W], data}, as a node, whose parts are the pixels that are not 0.
   scan({ shape: [C, H, W], data }) {
-    const left = [], islands = [];
+    const parts = [];
     for (let p = 0; p < H * W; p++) {
+      let active = false;
+      for (let c = 0; c < C; c++) active ||= data[c * H * W + p] !== 0;
+      if (!active) continue;
       const values = Array.from({ length: C }, (_, c) => data[c * H * W + p]);
-      if (values.some((value) => value !== 0)) left.push([p, this.pixels.get(null, values)]);
+      parts.push([p, this.pixels.get([], values)]);
     }
+    const frame = this.frames.get(parts);
+    frame.islands ??= this.islands(frame.parts, W);
+    return frame;
+  }
+
+  // The islands of some pixels, as nodes of the first dense layer.
+  islands(pixels, W) {
+    const left = [...pixels], islands = [];
     const near = ([p], [q]) => Math.abs(p % W - q % W) < this.reach
       && Math.abs(Math.floor(p / W) - Math.floor(q / W)) < this.reach;
     while (left.length > 0) {
@@ -190,7 +202,8 @@ class Engine {
     return islands;
   }
 
-  // Outputs for frames as `scan` has them, one row each. Backward may follow for the first of them.
+  // Outputs for frames from `scan`, one row for each distinct frame, which is frame.row. Backward
+  // may follow for the first of them.
   forward(frames, learned = 0) {
     this.gather(frames, learned);
     let x = nonzero(this.values, this.values.length / this.shape[0], this.shape[0]);
@@ -211,62 +224,71 @@ class Engine {
   // As Sequential.predict in minidqn/nn/models.py: Q(S, a) of each frame, a list for each.
   predict(frames) {
     const q = this.forward(frames), { row } = this.layers[this.layers.length - 1];
-    return frames.map((_, s) => Array.from(q.subarray(s * row, (s + 1) * row)));
+    return frames.map((frame) => Array.from(q.subarray(frame.row * row, (frame.row + 1) * row)));
   }
 
   // Give each node that occurs in the frames a row of its layer, and list the pairs of rows. The
   // rows and pairs of the frames that are learned from come first.
   gather(frames, learned) {
     batches += 1;
-    let n = this.layers.findIndex(({ ofIslands }) => ofIslands);
-    let nodes = [], count = 0;
-    this.members = frames.map((islands, s) => {
-      const rows = islands.map((island) => rowOf(island, nodes));
-      if (s < learned) count = nodes.length;
-      return rows;
-    });
-    Object.assign(this, { learned, frames: frames.length, islands: nodes.length, learnedIslands: count });
-    for (let m = n + 1; m < this.layers.length; m++) { // one frame, one row
-      makeRoom(this.layers[m], frames.length, frames.length);
-      for (let s = 0; s < frames.length; s++) addPair(this.layers[m], s, s, 0);
-      Object.assign(this.layers[m], { rows: frames.length, learned });
-      this.layers[m].pairs.learned = learned;
+    const distinct = [], islands = [], members = [], begin = [0];
+    let learnedIslands = 0;
+    for (const [s, frame] of frames.entries()) {
+      if (rowOf(frame, distinct) === begin.length - 1) {
+        for (const island of frame.islands) members.push(rowOf(island, islands));
+        begin.push(members.length);
+      }
+      if (s === learned - 1) [this.learned, learnedIslands] = [distinct.length, islands.length];
     }
+    if (learned === 0) this.learned = 0;
+    Object.assign(this, { count: distinct.length, members, begin, islandCount: islands.length, learnedIslands });
+    let n = this.layers.findIndex(({ ofIslands }) => ofIslands);
+    for (const layer of this.layers.slice(n + 1)) { // one frame, one row
+      makeRoom(layer, this.count, this.count);
+      for (let s = 0; s < this.count; s++) addPair(layer, s, s, 0);
+      Object.assign(layer, { rows: this.count, learned: this.learned });
+      layer.pairs.learned = this.learned;
+    }
+    let nodes = islands, learnedNodes = learnedIslands;
     for (; n >= 0; n--) {
       const layer = this.layers[n], below = [];
       let most = 0, learnedBelow = 0;
       for (const { parts } of nodes) most += parts.length;
-      makeRoom(layer, most, Math.max(nodes.length, layer.ofIslands ? frames.length : 0));
+      makeRoom(layer, most, Math.max(nodes.length, layer.ofIslands ? this.count : 0));
       for (const [r, { parts }] of nodes.entries()) {
         for (const [m, node] of parts) addPair(layer, rowOf(node, below), r, m);
-        if (r < count) [layer.pairs.learned, learnedBelow] = [layer.pairs.count, below.length];
+        if (r < learnedNodes) [layer.pairs.learned, learnedBelow] = [layer.pairs.count, below.length];
       }
-      Object.assign(layer, { rows: nodes.length, learned: count });
-      [nodes, count] = [below, learnedBelow];
+      Object.assign(layer, { rows: nodes.length, learned: learnedNodes });
+      [nodes, learnedNodes] = [below, learnedBelow];
     }
     this.values = Float32Array.from(nodes.flatMap(({ values }) => values));
   }
 
   // From the first dense layer's sums for islands to those for frames.
   sumIslands(layer) {
-    const { D, row } = layer, sums = D.slice(0, this.islands * row);
-    D.fill(0, 0, this.frames * row);
-    for (const [s, islands] of this.members.entries())
-      for (const r of islands)
-        for (let k = 0; k < row; k++) D[s * row + k] += sums[r * row + k];
-    Object.assign(layer, { rows: this.frames, learned: this.learned });
+    const { members, begin, count } = this, { D, row } = layer, sums = D.slice(0, this.islandCount * row);
+    D.fill(0, 0, count * row);
+    for (let s = 0; s < count; s++)
+      for (let i = begin[s]; i < begin[s + 1]; i++) {
+        const from = members[i] * row, to = s * row;
+        for (let k = 0; k < row; k++) D[to + k] += sums[from + k];
+      }
+    Object.assign(layer, { rows: count, learned: this.learned });
   }
 
   // And back: an island's gradient is the sum of those of the frames that have it.
   sumFrames({ G, row }) {
-    const sums = new Float32Array(this.learnedIslands * row);
+    const { members, begin } = this, sums = new Float32Array(this.learnedIslands * row);
     for (let s = 0; s < this.learned; s++)
-      for (const r of this.members[s])
-        for (let k = 0; k < row; k++) sums[r * row + k] += G[s * row + k];
+      for (let i = begin[s]; i < begin[s + 1]; i++) {
+        const from = s * row, to = members[i] * row;
+        for (let k = 0; k < row; k++) sums[to + k] += G[from + k];
+      }
     G.set(sums);
   }
 
-  // Every weight's gradient, from that by the outputs of the frames that are learned from.
+  // Every weight's gradient, from that by the outputs of the distinct frames that are learned from.
   backward(gradient) {
     const { gradients } = this;
     this.layers[this.layers.length - 1].G.set(gradient);
@@ -277,9 +299,11 @@ class Engine {
       const g = layer.g = nonzero(layer.G, layer.ofIslands ? this.learnedIslands : layer.learned, row, layer.g);
       // dw[m] = outer(B, dz0) + sum over the pairs of m of outer(D[q], g[p])
       const dz0 = gradients.subarray(layer.bias, layer.bias + row);
-      for (let w = kernel, c = 0; w < layer.bias; w += row, c = (c + 1) % channels) {
-        const background = below?.convolution ? below.B[c] : 0;
-        for (let k = 0; k < row; k++) gradients[w + k] = background * dz0[k];
+      gradients.fill(0, kernel, layer.bias);
+      for (let c = 0; c < channels && below?.convolution; c++) {
+        if (below.B[c] === 0) continue;
+        for (let w = kernel + c * row; w < layer.bias; w += channels * row)
+          for (let k = 0; k < row; k++) gradients[w + k] = below.B[c] * dz0[k];
       }
       addOuter(pairs, x, g, gradients, row);
       if (!below) continue;
@@ -299,8 +323,8 @@ class Engine {
   // What each layer makes of a frame, past its activation, as in minidqn/nn/engine.py: arrays of
   // shape (H, W, F) or (K).
   layerOutputs(frame) {
-    const islands = this.scan(frame);
-    this.forward([islands]);
+    const { islands } = this.scan(frame);
+    this.forward([this.scan(frame)]);
     const outputs = []; // from the last layer down
     let places = islands.flatMap(({ parts }) => parts); // of the last convolution
     for (const { name, convolution, height, width, kh, kw, row, D, B, below } of this.layers.toReversed()) {
@@ -381,11 +405,9 @@ function findBackground({ below, z0, B, S, kernel, bias, channels, groups, row, 
 
 // From the sums over pairs to D': relu(z0 + sum) - B'.
 function activate({ D, rows, row, relu, z0, B }) {
+  const floor = relu ? 0 : -Infinity;
   for (let r = 0; r < rows * row; r += row)
-    for (let k = 0; k < row; k++) {
-      const value = D[r + k] + z0[k];
-      D[r + k] = (relu && value < 0 ? 0 : value) - B[k];
-    }
+    for (let k = 0; k < row; k++) D[r + k] = Math.max(D[r + k] + z0[k], floor) - B[k];
 }
 
 // From dD' to the gradient past the ReLU, in place, and from dB' to that by z0, which is the
@@ -395,7 +417,7 @@ function gate({ D, G, B, z0, dB, learned, row, bias, relu, convolution }, gradie
   for (let r = 0; r < learned * row; r += row)
     for (let k = 0; k < row; k++) {
       total[k] += G[r + k];
-      if (relu && !(D[r + k] > -B[k])) G[r + k] = 0;
+      if (relu) G[r + k] *= (D[r + k] > -B[k]) | 0; // without a branch, which would be guessed wrong
       dz0[k] += G[r + k];
     }
   for (let k = 0; k < row; k++) {

@@ -84,8 +84,8 @@ function epsilonGreedy(engine, S, epsilon, random, actions) {
 // As experience_replay in minidqn/replay.py.
 // A memory of the last experiences, [S, action, reward, S_prime, done], as a coroutine: next()
 // once, then next(experience) stores one, and yields a batch drawn without replacement, or null
-// while there are too few. The batch size may change while it runs. A frame is kept as its
-// islands, which most frames share.
+// while there are too few. The batch size may change while it runs. Frames are nodes, of which there
+// is one for each distinct frame.
 function* experienceReplay(settings, random) {
   const memory = [];
   let oldest = 0, batch = null;
@@ -108,20 +108,17 @@ function* experienceReplay(settings, random) {
 // target = reward + gamma * max over a' of Q(S_prime, a'), where a game goes on
 // loss = mean over batch and actions of (Q - target)**2, where target is Q but for the action
 function learn(engine, optimizer, batch, gamma, actions) {
-  const goesOn = batch.filter(([, , , , done]) => !done);
-  const states = batch.map(([S]) => S), nextStates = goesOn.map(([, , , S_prime]) => S_prime);
-  const q = engine.forward([...states, ...nextStates], batch.length), A = actions.length;
-  const gradient = new Float32Array(batch.length * A);
-  let loss = 0, next = batch.length * A;
-  for (const [n, [, action, reward, , done]] of batch.entries()) {
+  const goesOn = batch.filter(([, , , , done]) => !done), A = actions.length;
+  const frames = [...batch.map(([S]) => S), ...goesOn.map(([, , , S_prime]) => S_prime)];
+  const q = engine.forward(frames, batch.length), size = batch.length * A;
+  const gradient = new Float32Array(engine.learned * A);
+  let loss = 0;
+  for (const [S, action, reward, S_prime, done] of batch) {
     let target = reward;
-    if (!done) {
-      target += gamma * Math.max(...q.subarray(next, next + A));
-      next += A;
-    }
-    const place = n * A + actions.indexOf(action), error = q[place] - target;
-    loss += error * error / gradient.length;
-    gradient[place] = 2 * error / gradient.length;
+    if (!done) target += gamma * Math.max(...q.subarray(S_prime.row * A, (S_prime.row + 1) * A));
+    const place = S.row * A + actions.indexOf(action), error = q[place] - target;
+    loss += error * error / size;
+    gradient[place] += 2 * error / size; // where a frame comes twice, both count
   }
   engine.backward(gradient);
   optimizer.update(engine.parameters, engine.gradients);
@@ -152,19 +149,23 @@ class RMSprop {
 const GAMES = { fruit: FRUIT, snake: SNAKE };
 const EVAL_EVERY = 10, EVAL_GAMES = 20; // epochs, and games where wins cannot be counted
 
-// As measured in minidqn/train.py.
-// How well a network plays: wins and distance from Q* for Fruit, else the mean return of games.
+// As measured in minidqn/train.py, with greedy_games in minidqn/evaluate.py.
+// How well a network plays: wins and distance from Q* for Fruit, else the mean return of games,
+// which are the same each time, and are played side by side.
 function evaluate(engine, game, gridSize, { gamma, seed }) {
   if (game === FRUIT) return evaluateFruit(engine, gridSize, gamma);
-  const random = new Random(seed ^ 0x7e57); // the same games each time
-  let sum = 0;
-  for (let n = 0; n < EVAL_GAMES; n++) {
+  const random = new Random(seed), goesOn = ({ turn }) => !turn.terminated && !turn.truncated;
+  let sum = 0, games = Array.from({ length: EVAL_GAMES }, () => {
     const ep = game.begin(gridSize, random);
-    let turn = ep.next().value;
-    while (!turn.terminated && !turn.truncated) {
-      turn = ep.next(greedy(engine.predict([engine.scan(turn.frame)])[0], game.actions)).value;
-      sum += turn.reward;
+    return { ep, turn: ep.next().value };
+  });
+  while (games.length > 0) {
+    const q = engine.predict(games.map(({ turn }) => engine.scan(turn.frame)));
+    for (const [n, each] of games.entries()) {
+      each.turn = each.ep.next(greedy(q[n], game.actions)).value;
+      sum += each.turn.reward;
     }
+    games = games.filter(goesOn);
   }
   return { meanReturn: sum / EVAL_GAMES };
 }

@@ -46,7 +46,7 @@ function buildLearning() {
   byId("scratch").addEventListener("click", () => beginLearning(null, PATIENCE));
   byId("go").addEventListener("click", () => {
     if (!page.live) beginLearning(weights[page.moment], PATIENCE);
-    else setGoal(page.live.goal > page.live.epoch ? 0 : page.live.epoch + PATIENCE);
+    else setGoal(learningNow() ? 0 : page.live.epoch + PATIENCE);
   });
   byId("once").addEventListener("click", () => {
     if (!page.live) beginLearning(weights[page.moment], 0);
@@ -95,7 +95,7 @@ function takeReport(worker, { weights: array, points, epoch, updates, loss, upda
   page.live.points.push(...points);
   if (!finite) page.live.goal = 0;
   useWeights(array);
-  showTraining();
+  showTraining(points.length > 0 || !learningNow());
   render();
 }
 
@@ -114,8 +114,13 @@ function curvePoints() {
   return points;
 }
 
-function showTraining() {
-  const { live } = page, learning = live !== null && live.goal > live.epoch;
+function learningNow() {
+  return page.live !== null && page.live.goal > page.live.epoch;
+}
+
+// The curve is drawn anew only if it has changed, which takes longer than the words.
+function showTraining(curveToo = true) {
+  const { live } = page, learning = learningNow();
   byId("kept").hidden = live !== null;
   byId("live").hidden = live === null;
   byId("go").textContent = learning ? "Pause" : "Go on";
@@ -141,6 +146,7 @@ function showTraining() {
     byId("moment").setAttribute("aria-valuetext", words);
     byId("moment-facts").textContent = tell(run.starts ? wins / run.starts : meanReturn, qError);
   }
+  if (!curveToo) return;
   showKey();
   showCurve(points);
 }
