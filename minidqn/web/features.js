@@ -61,7 +61,8 @@ function showFilters() {
           cell(context, x, y, edge, c * kh + u, v);
         }
   }
-  byId("filters-range").textContent = `red: \u2212${most.toFixed(2)}, white: 0, blue: ${most.toFixed(2)}`;
+  const below = C > 1 ? `${C} channels one below the other; ` : "";
+  byId("filters-range").textContent = `${below}red: \u2212${most.toFixed(2)}, blue: ${most.toFixed(2)}`;
   canvas.setAttribute("aria-label", `${F} filters of ${kh} by ${kw} weights, from ${signed(-most)} to ${signed(most)}`);
 }
 

@@ -79,8 +79,9 @@ function qTable(engine, gridSize, row) {
 // As wins and q_error in minidqn/evaluate.py.
 // How many starts greedy play wins, and the mean of |Q - Q*| over all states and actions.
 function evaluateFruit(engine, gridSize, gamma) {
-  const exact = qStar(gridSize, gamma), learned = exact.map((_, row) => qTable(engine, gridSize, row));
-  let wins = 0, sum = 0;
+  const exact = qStar(gridSize, gamma);
+  const learned = exact.map((_, row) => qTable(engine, gridSize, row));
+  let wins = 0;
   table(gridSize, (fruit, start) => {
     let basket = start;
     for (const row of learned)

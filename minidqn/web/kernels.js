@@ -12,9 +12,9 @@
 //   places. So are islands: pixels of a frame that no window sees together with its other pixels.
 //   The first dense layer sums up each distinct island once, and a frame is a sum of islands.
 
-// One layer's windows or, of the first dense layer, its islands: there is one node for each distinct
-// list of parts. Parts are [m, node]: the node below that matrix m of the layer, a tap or a position,
-// multiplies. The nodes of pixels have values instead.
+// One layer's windows or, of the first dense layer, its islands: there is one node for each
+// distinct list of parts. Parts are [m, node]: the node below that matrix m of the layer, a tap
+// or a position, multiplies. The nodes of pixels have values instead.
 class Nodes {
   constructor() {
     this.known = new Map();
@@ -87,7 +87,8 @@ function makeLonger(length) {
   lines.set(oldLines);
 }
 
-// Eight products at once, so that a number of z is read and written once for all of them.
+// Eight products at once, so that a number of z is read and written once for all of them. "| 0"
+// spares the browser a look whether a sum of indices is still a small number.
 function addProducts(count, w, z, t, row) {
   for (let n = 0; n < count; n += 8) {
     const x0 = factors[n], x1 = factors[n + 1], x2 = factors[n + 2], x3 = factors[n + 3];
@@ -95,8 +96,9 @@ function addProducts(count, w, z, t, row) {
     const a = lines[n], b = lines[n + 1], c = lines[n + 2], d = lines[n + 3];
     const e = lines[n + 4], f = lines[n + 5], g = lines[n + 6], h = lines[n + 7];
     for (let k = 0; k < row; k++)
-      z[(t + k) | 0] += x0 * w[(a + k) | 0] + x1 * w[(b + k) | 0] + (x2 * w[(c + k) | 0] + x3 * w[(d + k) | 0])
-        + (x4 * w[(e + k) | 0] + x5 * w[(f + k) | 0] + (x6 * w[(g + k) | 0] + x7 * w[(h + k) | 0]));
+      z[(t + k) | 0]
+        += x0 * w[(a + k) | 0] + x1 * w[(b + k) | 0] + x2 * w[(c + k) | 0] + x3 * w[(d + k) | 0]
+        + (x4 * w[(e + k) | 0] + x5 * w[(f + k) | 0] + x6 * w[(g + k) | 0] + x7 * w[(h + k) | 0]);
   }
 }
 
@@ -142,9 +144,9 @@ class Engine {
       const bias = size + groups * channels * row;
       const layer = {
         name, shape: kernel, convolution, relu, channels, groups, kh, kw, height, width, row,
-        kernel: size, bias, turned: new Float32Array(bias - size), S: new Float32Array(channels * row),
+        kernel: size, bias, nodes: new Nodes(), below: this.layers.at(-1),
+        turned: new Float32Array(bias - size), S: new Float32Array(channels * row),
         z0: new Float32Array(row), B: new Float32Array(row), dB: new Float32Array(row),
-        nodes: new Nodes(), below: this.layers[this.layers.length - 1],
       };
       layer.ofIslands = !convolution && !(layer.below && !layer.below.convolution);
       this.layers.push(layer);
@@ -217,13 +219,13 @@ class Engine {
       activate(layer);
       x = layer.y = nonzero(D, layer.rows, row, layer.y);
     }
-    const { D, rows, row } = this.layers[this.layers.length - 1];
+    const { D, rows, row } = this.layers.at(-1);
     return D.subarray(0, rows * row);
   }
 
   // As Sequential.predict in minidqn/nn/models.py: Q(S, a) of each frame, a list for each.
   predict(frames) {
-    const q = this.forward(frames), { row } = this.layers[this.layers.length - 1];
+    const q = this.forward(frames), { row } = this.layers.at(-1);
     return frames.map((frame) => Array.from(q.subarray(frame.row * row, (frame.row + 1) * row)));
   }
 
@@ -241,7 +243,8 @@ class Engine {
       if (s === learned - 1) [this.learned, learnedIslands] = [distinct.length, islands.length];
     }
     if (learned === 0) this.learned = 0;
-    Object.assign(this, { count: distinct.length, members, begin, islandCount: islands.length, learnedIslands });
+    Object.assign(this, { count: distinct.length, islandCount: islands.length });
+    Object.assign(this, { members, begin, learnedIslands });
     let n = this.layers.findIndex(({ ofIslands }) => ofIslands);
     for (const layer of this.layers.slice(n + 1)) { // one frame, one row
       makeRoom(layer, this.count, this.count);
@@ -257,7 +260,8 @@ class Engine {
       makeRoom(layer, most, Math.max(nodes.length, layer.ofIslands ? this.count : 0));
       for (const [r, { parts }] of nodes.entries()) {
         for (const [m, node] of parts) addPair(layer, rowOf(node, below), r, m);
-        if (r < learnedNodes) [layer.pairs.learned, learnedBelow] = [layer.pairs.count, below.length];
+        if (r >= learnedNodes) continue;
+        [layer.pairs.learned, learnedBelow] = [layer.pairs.count, below.length];
       }
       Object.assign(layer, { rows: nodes.length, learned: learnedNodes });
       [nodes, learnedNodes] = [below, learnedBelow];
@@ -267,7 +271,8 @@ class Engine {
 
   // From the first dense layer's sums for islands to those for frames.
   sumIslands(layer) {
-    const { members, begin, count } = this, { D, row } = layer, sums = D.slice(0, this.islandCount * row);
+    const { members, begin, count, islandCount } = this, { D, row } = layer;
+    const sums = D.slice(0, islandCount * row);
     D.fill(0, 0, count * row);
     for (let s = 0; s < count; s++)
       for (let i = begin[s]; i < begin[s + 1]; i++) {
@@ -279,7 +284,7 @@ class Engine {
 
   // And back: an island's gradient is the sum of those of the frames that have it.
   sumFrames({ G, row }) {
-    const { members, begin } = this, sums = new Float32Array(this.learnedIslands * row);
+    const { members, begin, learnedIslands } = this, sums = new Float32Array(learnedIslands * row);
     for (let s = 0; s < this.learned; s++)
       for (let i = begin[s]; i < begin[s + 1]; i++) {
         const from = s * row, to = members[i] * row;
@@ -288,15 +293,17 @@ class Engine {
     G.set(sums);
   }
 
-  // Every weight's gradient, from that by the outputs of the distinct frames that are learned from.
+  // Every weight's gradient, from that by the outputs of the distinct frames that are learned
+  // from.
   backward(gradient) {
     const { gradients } = this;
-    this.layers[this.layers.length - 1].G.set(gradient);
+    this.layers.at(-1).G.set(gradient);
     for (let n = this.layers.length - 1; n >= 0; n--) {
       const layer = this.layers[n], { below, row, channels, kernel, pairs, x } = layer;
       gate(layer, gradients);
       if (layer.ofIslands) this.sumFrames(layer);
-      const g = layer.g = nonzero(layer.G, layer.ofIslands ? this.learnedIslands : layer.learned, row, layer.g);
+      const rows = layer.ofIslands ? this.learnedIslands : layer.learned;
+      const g = layer.g = nonzero(layer.G, rows, row, layer.g);
       // dw[m] = outer(B, dz0) + sum over the pairs of m of outer(D[q], g[p])
       const dz0 = gradients.subarray(layer.bias, layer.bias + row);
       gradients.fill(0, kernel, layer.bias);
@@ -311,7 +318,8 @@ class Engine {
       turn(layer, this.parameters);
       below.G.fill(0, 0, below.learned * channels);
       const bySource = sorted(pairs.input, pairs.learned, below.learned);
-      multiply(bySource, below.learned, g, pairs.target, layer.turned, pairs.turned, below.G, channels);
+      const { turned } = layer;
+      multiply(bySource, below.learned, g, pairs.target, turned, pairs.turned, below.G, channels);
       for (let c = 0; c < channels && below.convolution; c++) {
         let dB = 0; // dB = S dz0
         for (let k = 0; k < row; k++) dB += layer.S[c * row + k] * dz0[k];
@@ -327,9 +335,11 @@ class Engine {
     this.forward([this.scan(frame)]);
     const outputs = []; // from the last layer down
     let places = islands.flatMap(({ parts }) => parts); // of the last convolution
-    for (const { name, convolution, height, width, kh, kw, row, D, B, below } of this.layers.toReversed()) {
+    for (const layer of [...this.layers].reverse()) {
+      const { name, convolution, height, width, kw, row, D, B } = layer;
       const data = convolution ? new Float32Array(height * width * row) : D.slice(0, row);
-      outputs.unshift([name, { shape: convolution ? [height, width, row] : [row], data }]);
+      const shape = convolution ? [height, width, row] : [row];
+      outputs.unshift([name, { shape, data }]);
       if (!convolution) continue;
       for (let i = 0; i < data.length; i++) data[i] = B[i % row];
       for (const [p, node] of places)
@@ -389,7 +399,8 @@ function addPair({ pairs, channels, row, kernel }, input, target, m) {
 
 // z0 = b + B S and, of a convolution, B' = relu(z0). No background comes from the frames or
 // from a dense layer.
-function findBackground({ below, z0, B, S, kernel, bias, channels, groups, row, convolution, relu }, w) {
+function findBackground(layer, w) {
+  const { below, z0, B, S, kernel, bias, channels, groups, row, convolution, relu } = layer;
   z0.set(w.subarray(bias, bias + row));
   if (below?.convolution) {
     const size = channels * row;
@@ -417,7 +428,7 @@ function gate({ D, G, B, z0, dB, learned, row, bias, relu, convolution }, gradie
   for (let r = 0; r < learned * row; r += row)
     for (let k = 0; k < row; k++) {
       total[k] += G[r + k];
-      if (relu) G[r + k] *= (D[r + k] > -B[k]) | 0; // without a branch, which would be guessed wrong
+      if (relu) G[r + k] *= (D[r + k] > -B[k]) | 0; // no branch: it would be guessed wrong
       dz0[k] += G[r + k];
     }
   for (let k = 0; k < row; k++) {

@@ -84,8 +84,8 @@ function epsilonGreedy(engine, S, epsilon, random, actions) {
 // As experience_replay in minidqn/replay.py.
 // A memory of the last experiences, [S, action, reward, S_prime, done], as a coroutine: next()
 // once, then next(experience) stores one, and yields a batch drawn without replacement, or null
-// while there are too few. The batch size may change while it runs. Frames are nodes, of which there
-// is one for each distinct frame.
+// while there are too few. The batch size may change while it runs. Frames are nodes, one for each
+// distinct frame.
 function* experienceReplay(settings, random) {
   const memory = [];
   let oldest = 0, batch = null;
@@ -227,7 +227,8 @@ function serve() {
       finite = Number.isFinite(now.loss);
     }
     if (now.measured) {
-      since.points.push({ epoch: now.epoch, ...now.measured, loss: count > 0 ? sum / count : null });
+      const loss = count > 0 ? sum / count : null;
+      since.points.push({ epoch: now.epoch, ...now.measured, loss });
       sum = count = 0;
     }
   }
@@ -236,7 +237,8 @@ function serve() {
     const { updates, loss, points, seconds } = since, weights = engine.parameters.slice();
     postMessage({
       weights, points, finite, epoch: now.epoch, updates: now.updates,
-      loss: updates > 0 ? loss / updates : null, updatesPerSecond: seconds > 0 ? updates / seconds : 0,
+      loss: updates > 0 ? loss / updates : null,
+      updatesPerSecond: seconds > 0 ? updates / seconds : 0,
     }, [weights.buffer]);
     since = { updates: 0, loss: 0, points: [], seconds: 0 };
     reported = performance.now();
@@ -259,7 +261,8 @@ function serve() {
       else initialize(engine, random);
       loop = training(engine, GAMES[game], gridSize, settings, random);
       now = { epoch: 0, updates: 0 };
-      const points = [{ epoch: 0, ...evaluate(engine, GAMES[game], gridSize, settings), loss: null }];
+      const measured = evaluate(engine, GAMES[game], gridSize, settings);
+      const points = [{ epoch: 0, ...measured, loss: null }];
       since = { updates: 0, loss: 0, points, seconds: 0 };
       report();
     }

@@ -327,8 +327,10 @@ function buildPage() {
   course.textContent = run.course ? "The course" : "The course is docs/ in minidqn";
   if (run.course) byId("course").append(course);
   const reward = { fruit: " (1: caught, \u22121: missed)", snake: " (food: 1, crash: \u22121)" }[run.game.name] ?? "";
-  const tryIt = isFruit ? "Drag a piece to see it think, or let it learn anew."
-    : GAME ? "Play yourself, or let it learn anew." : "These games were recorded; its values are computed here.";
+  const tryIt = {
+    fruit: "Drag a piece to see it think, or let it learn anew.",
+    snake: "Play yourself (the head is blue, food green), or let it learn anew.",
+  }[run.game.name] ?? "These games were recorded; its values are computed here.";
   byId("intro").textContent = "For each action the network says what reward it still expects, Q"
     + `${reward}, and takes the greatest. ${tryIt}`;
   byId("board").setAttribute("aria-label", isFruit
