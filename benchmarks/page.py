@@ -2,7 +2,7 @@
 
     python -m benchmarks.page             # a minute; --quick for one round
 
-Python and the page learn in turns, each from the recipe's first weights for 500 epochs, and in
+Python and the page learn in turns, each from first weights of its own for 500 epochs, and in
 each round with another seed. Python is the training loop on one core, timed after the epoch of
 its first update, so that nothing that is compiled or loaded counts. The page is opened in
 headless Chromium, may use every core as it does for a visitor, and plays and draws while it
