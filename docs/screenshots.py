@@ -17,11 +17,9 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # the package beside it, not one that is installed
 
 from minidqn import command, page  # noqa: E402
-from tests.browser import FLAGS, Browser, find  # noqa: E402
+from tests.browser import Browser, find  # noqa: E402
 
 SNAKE = "--game snake --grid-size 6 --gamma 0.9 --epsilon 0.1 --epochs 300 --no-images --out"
-MOUSE = "--blink-settings=primaryHoverType=2,availableHoverTypes=2"
-"""For the browser: there is a mouse, as there is none on the machine of a headless one."""
 EPOCH = 150
 """Of the learning in the page, at which its picture is taken."""
 
@@ -48,7 +46,6 @@ def save(browser, name):
 
 
 def main():
-    FLAGS.append(MOUSE)
     browser = Browser(find())
     try:
         take(browser)

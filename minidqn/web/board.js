@@ -52,7 +52,7 @@ function piece(board, cells, name, label, draggable) {
   if (!draggable) return group;
   const grip = svg("g", { class: "grip" }, group);
   for (const [x, y] of [[-1.3, -2.4], [1.3, -2.4], [-1.3, 0], [1.3, 0], [-1.3, 2.4], [1.3, 2.4]])
-    svg("circle", { cx: (cells > 1 ? 2.4 : cells * CELL / 2) + x, cy: CELL / 2 + y, r: 0.62 }, grip);
+    svg("circle", { cx: (cells > 1 ? 3.6 : CELL / 2) + x, cy: CELL / 2 + y, r: 0.62 }, grip);
   const [least, most] = name === "basket" ? [1, G - 2] : [0, G - 1];
   const place = {
     tabindex: 0, role: "slider", "aria-label": label, "aria-valuemin": least, "aria-valuemax": most,

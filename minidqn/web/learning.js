@@ -216,9 +216,7 @@ function serve() {
   const learning = () => finite && now.epoch < goal;
 
   function advance() {
-    const began = performance.now();
     now = loop.next().value;
-    since.seconds += (performance.now() - began) / 1000;
     if (now.loss !== null) {
       since.updates += 1;
       since.loss += now.loss;
@@ -234,13 +232,13 @@ function serve() {
   }
 
   function report() {
-    const { updates, loss, points, seconds } = since, weights = engine.parameters.slice();
+    const { updates, loss, points } = since, weights = engine.parameters.slice();
+    const seconds = (performance.now() - reported) / 1000;
     postMessage({
       weights, points, finite, epoch: now.epoch, updates: now.updates,
-      loss: updates > 0 ? loss / updates : null,
-      updatesPerSecond: seconds > 0 ? updates / seconds : 0,
+      loss: updates > 0 ? loss / updates : null, updatesPerSecond: updates / seconds,
     }, [weights.buffer]);
-    since = { updates: 0, loss: 0, points: [], seconds: 0 };
+    since = { updates: 0, loss: 0, points: [] };
     reported = performance.now();
   }
 
@@ -263,7 +261,7 @@ function serve() {
       now = { epoch: 0, updates: 0 };
       const measured = evaluate(engine, GAMES[game], gridSize, settings);
       const points = [{ epoch: 0, ...measured, loss: null }];
-      since = { updates: 0, loss: 0, points, seconds: 0 };
+      since = { updates: 0, loss: 0, points };
       report();
     }
     if (data.settings) Object.assign(settings, data.settings);
@@ -275,7 +273,9 @@ function serve() {
     if (data.goal !== undefined) {
       const idle = !learning();
       goal = data.goal;
-      if (idle && learning()) port1.postMessage(null);
+      if (!idle || !learning()) return;
+      reported = performance.now();
+      port1.postMessage(null);
     }
   };
 }

@@ -14,7 +14,7 @@ const LAYERS = run.layers.map(({ name, relu }) => ({
 }));
 const CONVOLUTIONS = LAYERS.filter(({ kernel }) => kernel.length === 4).map(({ name }) => name);
 const ARROWS = { ArrowLeft: "\u2190", ArrowRight: "\u2192", ArrowUp: "\u2191", ArrowDown: "\u2193" };
-const TOUCH = matchMedia("(hover: none)").matches;
+const TOUCH = matchMedia("(pointer: coarse)").matches;
 
 const page = {
   engine: null, // with the weights that are shown
@@ -336,6 +336,7 @@ function buildPage() {
   byId("board").setAttribute("aria-label", isFruit
     ? "The board: drag the fruit or the basket, or move them with the arrow keys" : "The board");
   for (const element of document.querySelectorAll(".fruit")) element.hidden = !isFruit;
+  document.body.classList.toggle("other", !isFruit);
   byId("learn").hidden = !GAME;
   byId("moves").hidden = !GAME;
   if (GAME) {

@@ -91,7 +91,7 @@ function setGoal(goal) {
 function takeReport(worker, { weights: array, points, epoch, updates, loss, updatesPerSecond, finite }) {
   if (page.live?.worker !== worker) return; // of a learning that was ended
   Object.assign(page.live, { epoch, updates, finite, loss: loss ?? page.live.loss });
-  if (updatesPerSecond > 0) page.live.rate = updatesPerSecond;
+  if (updatesPerSecond > 0) page.live.rate += (updatesPerSecond - page.live.rate) * (page.live.rate > 0 ? 0.2 : 1);
   page.live.points.push(...points);
   if (!finite) page.live.goal = 0;
   useWeights(array);
@@ -166,7 +166,7 @@ function showKey() {
 // of starts won, or the mean return; right: the loss, by powers of ten.
 function showCurve(points) {
   const curve = byId("curve"), width = curve.clientWidth, height = curve.clientHeight;
-  const left = 38, right = width - 46, top = 10, bottom = height - 38;
+  const left = 38, right = width - 50, top = 10, bottom = height - 38;
   const end = page.live ? Math.max(page.live.goal, page.live.epoch, PATIENCE) : run.epochs;
   const values = points.map(({ value }) => value).filter((value) => value !== null && value !== undefined);
   const low = isFruit ? 0 : Math.floor(Math.min(0, ...values)), high = isFruit ? 1 : Math.max(1, Math.ceil(Math.max(...values, 1)));
@@ -183,7 +183,7 @@ function showCurve(points) {
     svg("text", { x: left - 6, y: at + 5, class: "tick end" }, curve, signed(value, Number.isInteger(value) ? 0 : 1));
   }
   for (const power of [least, most])
-    svg("text", { x: right + 6, y: yLoss(10 ** power) + 5, class: "tick loss" }, curve, power >= 0 ? 10 ** power : `1e\u2212${-power}`);
+    svg("text", { x: right + 9, y: yLoss(10 ** power) + 5, class: "tick loss" }, curve, power >= 0 ? 10 ** power : `1e\u2212${-power}`);
   const ticks = [[0, left, "middle"], ["epoch", x(end * 0.75), "middle"], [end, right, "middle"]];
   const half = Math.round(end / 2);
   if (half > 0 && half < end) ticks.splice(1, 0, [half, x(half), "middle"]);
