@@ -284,7 +284,11 @@ def assemble(run: dict) -> str:
     str
         HTML, all in one.
     """
-    parts = {"style": _text("style.css"), "learning": _script(LEARNING), "page": _script(PAGE) + "\nbegin();\n"}
+    parts = {
+        "style": _text("style.css"),
+        "learning": _script(LEARNING),
+        "page": _script(PAGE) + "\nbegin();\n",
+    }
     parts |= {f"{name}_hash": _hash(text) for name, text in parts.items()}
     parts["run"] = _json_in_html(run)
     # All in one pass, so that nothing is put into what comes from the run.
