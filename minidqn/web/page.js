@@ -124,7 +124,7 @@ class RecordedGame {
 
 // Begin a game; of Fruit against a person, both begin at the same place.
 function newGame(start = null, duel = page.person !== null) {
-  page.counted = true;
+  page.counted = GAME !== undefined || page.moment === run.moments.length - 1; // who was recorded
   if (isFruit) {
     start ??= randomStart(G, page.chances);
     page.game = new FruitGame(start);
