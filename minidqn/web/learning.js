@@ -63,9 +63,10 @@ function initialize(engine, random) {
 }
 
 // As numpy.argmax.
-// The place of the greatest number, the first of them if there are several.
+// The place of the greatest number, the first of them if there are several; or of the first NaN.
 function argmax(numbers) {
-  return numbers.indexOf(Math.max(...numbers));
+  const greatest = Math.max(...numbers);
+  return numbers.findIndex((number) => number === greatest || Number.isNaN(number));
 }
 
 // As greedy in minidqn/qlearning.py.

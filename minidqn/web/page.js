@@ -109,7 +109,7 @@ class RecordedGame {
     const { frames, pictures, rewards, cut } = recorded[this.number], size = frames.length / rewards.length;
     this.S = { shape: run.game.shape, data: frames.subarray(this.at * size, (this.at + 1) * size) };
     this.picture = pictures?.subarray(this.at * HEIGHT * WIDTH * 3, (this.at + 1) * HEIGHT * WIDTH * 3);
-    this.sum += rewards[this.at];
+    if (this.at > 0) this.sum += rewards[this.at]; // the first is no action's
     this.reward = rewards[this.at];
     this.action = recorded[this.number].actions[this.at];
     this.over = this.at === rewards.length - 1;
@@ -124,7 +124,7 @@ class RecordedGame {
 
 // Begin a game; of Fruit against a person, both begin at the same place.
 function newGame(start = null, duel = page.person !== null) {
-  page.counted = true;
+  page.counted = GAME !== undefined || page.moment === run.moments.length - 1; // who was recorded
   if (isFruit) {
     start ??= randomStart(G, page.chances);
     page.game = new FruitGame(start);
@@ -156,10 +156,16 @@ function sayPlaces() {
   say(`Row ${row}: fruit column ${fruit}, you ${page.person.basket}, network ${basket}.`);
 }
 
+// Rewards of the page's own games are whole numbers.
+function earnings(sum) {
+  return signed(sum, GAME ? 0 : 2);
+}
+
 function sayStep(action) {
-  const { number, reward, sum } = page.game, earned = reward === 0 ? "" : `, reward ${signed(reward, 0)}`;
-  if (GAME) say(`${page.byHand ? "You" : "It"} went ${NAMES[ACTIONS.indexOf(action)]}${earned}; return ${sum}`);
-  else say(`Game ${number + 1} of ${recorded.length}, step ${page.game.at}${earned}; return ${signed(sum)}`);
+  const { number, reward, sum } = page.game, earned = reward === 0 ? "" : `, reward ${earnings(reward)}`;
+  const who = page.byHand ? "You" : "It", at = `Game ${number + 1} of ${recorded.length}, step ${page.game.at}`;
+  const did = GAME ? `${who} went ${NAMES[ACTIONS.indexOf(action)]}` : at;
+  say(`${did}${earned}; return ${earnings(sum)}`);
 }
 
 // What the network of this moment, and the person against it, have done so far.
@@ -187,7 +193,7 @@ function finish() {
       scores.alone[1] += 1;
     }
   } else {
-    words = page.game.cut ? `Not recorded further; return ${signed(sum)} so far.` : `The end: return ${signed(sum)}.`;
+    words = page.game.cut ? `Not recorded further; return ${earnings(sum)} so far.` : `The end: return ${earnings(sum)}.`;
     const one = page.byHand ? scores.yours : scores.alone;
     if (page.counted) {
       one[0] += sum;

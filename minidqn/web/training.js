@@ -125,12 +125,13 @@ function showTraining(curveToo = true) {
   byId("live").hidden = live === null;
   byId("go").textContent = learning ? "Pause" : "Go on";
   byId("reset").disabled = live === null;
+  byId("go").disabled = byId("once").disabled = live?.finite === false;
   const points = curvePoints(), last = points.at(-1);
   const tell = (value, error) => {
     const measure = run.starts ? `Wins ${Math.round(value * run.starts)} of ${run.starts} starts`
       : `Mean return ${value === null || value === undefined ? "not measured" : signed(value)}`;
     if (!isFruit) return measure;
-    return `${measure}; mean |Q \u2212 Q*| ${error === null ? "is no number" : error.toFixed(3)}`;
+    return `${measure}; mean |Q \u2212 Q*| ${Number.isFinite(error) ? error.toFixed(3) : "is no number"}`;
   };
   if (live) {
     const state = live.finite === false ? "The loss is no number any more: a smaller learning rate would help. Reset, or train from scratch."
