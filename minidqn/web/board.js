@@ -2,8 +2,10 @@
 
 const CELL = 10; // of the board, in its own units
 const pieces = {}; // the parts of the board that move
-// As CHANNELS and BACKGROUND in minidqn/pictures.py: colours of a frame's channels, the first on top.
-const CHANNELS = [[230, 159, 0], [86, 180, 233], [0, 158, 115], [240, 228, 66], [213, 94, 0], [204, 121, 167]];
+// As CHANNELS and BACKGROUND in minidqn/pictures.py: the colour of a frame's first channel, ...
+const CHANNELS = [
+  [230, 159, 0], [86, 180, 233], [0, 158, 115], [240, 228, 66], [213, 94, 0], [204, 121, 167],
+];
 const BACKGROUND = [18, 28, 46];
 
 function svg(name, attributes, parent, text = "") {
@@ -27,8 +29,10 @@ function buildBoard() {
   svg("rect", { width: 1, height: 2.4, class: "hatch-line" }, hatch);
   svg("rect", { width, height, class: "ground" }, board);
   if (Math.max(WIDTH, HEIGHT) <= 40) {
-    for (let line = 1; line < HEIGHT; line++) svg("path", { d: `M0 ${line * CELL}H${width}`, class: "line" }, board);
-    for (let line = 1; line < WIDTH; line++) svg("path", { d: `M${line * CELL} 0V${height}`, class: "line" }, board);
+    for (let line = 1; line < HEIGHT; line++)
+      svg("path", { d: `M0 ${line * CELL}H${width}`, class: "line" }, board);
+    for (let line = 1; line < WIDTH; line++)
+      svg("path", { d: `M${line * CELL} 0V${height}`, class: "line" }, board);
   }
   if (isFruit) {
     pieces.lane = lane;
@@ -73,7 +77,7 @@ function startDrag(event, name) {
     const box = byId("board").getBoundingClientRect(), unit = box.width / (G * CELL + 2);
     const column = Math.floor(((move.clientX - box.left) / unit - 1) / CELL);
     const row = Math.floor(((move.clientY - box.top) / unit - 1) / CELL);
-    moveTo(name, column, row);
+    movePieceTo(name, column, row);
   };
   group.onpointerup = group.onpointercancel = () => {
     group.onpointermove = null;
@@ -81,7 +85,7 @@ function startDrag(event, name) {
   };
 }
 
-function moveTo(name, column, row) {
+function movePieceTo(name, column, row) {
   const { fruit, row: fruitRow, basket } = page.game;
   if (name === "fruit") place(column, row, basket);
   else place(fruit, fruitRow, column);
@@ -94,7 +98,7 @@ function movePiece(event, name) {
   event.preventDefault();
   event.stopPropagation(); // these arrows are not moves of the person
   const { fruit, row, basket } = page.game;
-  moveTo(name, (name === "fruit" ? fruit : basket) + across, row + down);
+  movePieceTo(name, (name === "fruit" ? fruit : basket) + across, row + down);
 }
 
 function showBoard() {
@@ -113,7 +117,8 @@ function showBoard() {
   pieces.basket.setAttribute("aria-valuetext", `around column ${basket}`);
   pieces.basket.querySelector("text").textContent = duel ? "network" : "";
   pieces.you.style.display = duel ? "" : "none";
-  pieces.hint.textContent = duel ? "" : `drag a piece, or ${TOUCH ? "tap" : "press"} \u2190 \u2192 to play`;
+  const press = TOUCH ? "tap" : "press";
+  pieces.hint.textContent = duel ? "" : `drag a piece, or ${press} \u2190 \u2192 to play`;
   if (duel) {
     put(pieces.you, page.person.basket - 1, pieces.lane);
     pieces.you.querySelector("text").textContent = "you";
@@ -132,13 +137,14 @@ function cellColour({ shape: [channels], data }, p, most) {
 
 // The cells of a frame, those of one colour as one path.
 function showCells() {
-  const { S, picture } = page.game, paths = new Map(), most = S.data.reduce((a, b) => Math.max(a, b), 1);
+  const { S, picture } = page.game, paths = new Map();
+  const most = S.data.reduce((a, b) => Math.max(a, b), 1);
   for (let p = 0; p < HEIGHT * WIDTH; p++) {
     const colour = String(picture ? picture.subarray(3 * p, 3 * p + 3) : cellColour(S, p, most));
     if (colour === String(BACKGROUND)) continue;
     const gap = Math.max(WIDTH, HEIGHT) <= 40 ? 0.4 : 0, side = CELL - 2 * gap;
-    const cell = `M${p % WIDTH * CELL + gap} ${Math.floor(p / WIDTH) * CELL + gap}h${side}v${side}h${-side}z`;
-    paths.set(colour, (paths.get(colour) ?? "") + cell);
+    const x = p % WIDTH * CELL + gap, y = Math.floor(p / WIDTH) * CELL + gap;
+    paths.set(colour, `${paths.get(colour) ?? ""}M${x} ${y}h${side}v${side}h${-side}z`);
   }
   pieces.cells.replaceChildren();
   for (const [colour, d] of paths) svg("path", { d, fill: `rgb(${colour})` }, pieces.cells);

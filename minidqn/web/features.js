@@ -11,26 +11,29 @@ function buildFeatures() {
   byId("features").hidden = CONVOLUTIONS.length === 0;
   CONVOLUTIONS.forEach((layer, n) => {
     const title = document.createElement("h3"), range = document.createElement("small");
+    const name = `${ORDINALS[n] ?? `${n + 1}th`} convolution`;
     range.id = `${layer}-range`;
-    title.append(`${ORDINALS[n] ?? `${n + 1}th`} convolution `, range);
+    title.append(`${name} `, range);
     const canvas = document.createElement("canvas");
     Object.assign(canvas, { id: layer, className: "maps", tabIndex: 0 });
     canvas.setAttribute("role", "application");
     canvas.setAttribute("aria-describedby", "features-help");
-    canvas.setAttribute("aria-label", `${ORDINALS[n] ?? `${n + 1}th`} convolution: feature maps; the arrow keys choose a unit`);
+    canvas.setAttribute("aria-label", `${name}: feature maps; the arrow keys choose a unit`);
     byId("maps").append(title, canvas);
     canvas.addEventListener("pointermove", (event) => {
       if (event.pointerType !== "touch") choose(unitAt(layer, event));
     });
     canvas.addEventListener("pointerdown", (event) => {
-      if (event.pointerType !== "touch") event.preventDefault(); // no focus: arrows belong to it only by Tab
+      // No focus: arrows belong to it only if it was reached by Tab.
+      if (event.pointerType !== "touch") event.preventDefault();
     });
     canvas.addEventListener("click", (event) => choose(unitAt(layer, event)));
     canvas.addEventListener("pointerleave", (event) => {
       if (event.pointerType !== "touch" && document.activeElement !== canvas) choose(null);
     });
     canvas.addEventListener("focus", () => {
-      if (canvas.matches(":focus-visible") && page.unit?.layer !== layer) choose({ layer, map: 0, i: 0, j: 0 });
+      const byKey = canvas.matches(":focus-visible");
+      if (byKey && page.unit?.layer !== layer) choose({ layer, map: 0, i: 0, j: 0 });
     });
     canvas.addEventListener("blur", () => choose(null));
     canvas.addEventListener("keydown", (event) => moveUnit(event, layer));
@@ -48,12 +51,15 @@ function showFilters() {
   if (CONVOLUTIONS.length === 0) return;
   const { shape: [kh, kw, C, F], data } = page.engine.named()[`${CONVOLUTIONS[0]}/kernel`];
   const canvas = byId("filters"), width = canvas.clientWidth, gap = 6;
-  const columns = Math.min(F, width < 420 || !isFruit ? 8 : 16), edge = Math.min(12, (width - gap * (columns - 1)) / columns / kw);
-  const wide = edge * kw + (width - edge * kw * columns) / Math.max(1, columns - 1), high = edge * kh * C + gap;
+  const columns = Math.min(F, width < 420 || !isFruit ? 8 : 16);
+  const edge = Math.min(12, (width - gap * (columns - 1)) / columns / kw);
+  const high = edge * kh * C + gap;
+  const left = width - edge * kw * columns; // for the space between tiles
+  const wide = edge * kw + Math.min(40, left / Math.max(1, columns - 1));
   const context = prepare(canvas, width, high * Math.ceil(F / columns) - gap);
   const most = data.reduce((a, b) => Math.max(a, Math.abs(b)), 0);
   for (let f = 0; f < F; f++) {
-    const x = f % columns * Math.min(wide, edge * kw + 40), y = Math.floor(f / columns) * high;
+    const x = f % columns * wide, y = Math.floor(f / columns) * high;
     for (let c = 0; c < C; c++)
       for (let u = 0; u < kh; u++)
         for (let v = 0; v < kw; v++) {
@@ -62,8 +68,9 @@ function showFilters() {
         }
   }
   const below = C > 1 ? `${C} channels one below the other; ` : "";
-  byId("filters-range").textContent = `${below}red: \u2212${most.toFixed(2)}, blue: ${most.toFixed(2)}`;
-  canvas.setAttribute("aria-label", `${F} filters of ${kh} by ${kw} weights, from ${signed(-most)} to ${signed(most)}`);
+  byId("filters-range").textContent = `${below}red: ${signed(-most)}, blue: ${signed(most)}`;
+  canvas.setAttribute("aria-label",
+    `${F} filters of ${kh} by ${kw} weights, from ${signed(-most)} to ${signed(most)}`);
 }
 
 // Where a layer's maps lie on its canvas: side by side, in rows of 8 or, where there is less room,
@@ -73,8 +80,8 @@ function mosaic(layer) {
   const width = byId(layer).clientWidth, gap = 6, low = width > 420 && innerHeight <= 680;
   const columns = low ? 16 : width < 300 ? 4 : 8;
   const size = Math.floor((width - gap * (columns - 1)) / columns), edge = size / across;
-  const lines = Math.ceil(maps / columns), high = edge * rows;
-  return { rows, across, maps, columns, lines, gap, size, edge, high, width, height: lines * (high + gap) - gap };
+  const lines = Math.ceil(maps / columns), high = edge * rows, height = lines * (high + gap) - gap;
+  return { rows, across, maps, columns, lines, gap, size, edge, high, width, height };
 }
 
 function corner(layer, map) {
@@ -84,7 +91,8 @@ function corner(layer, map) {
 
 function showFeatures(layer) {
   const { rows, across, maps, edge, width, height } = mosaic(layer), { data } = page.outputs[layer];
-  const context = prepare(byId(layer), width, height), most = data.reduce((a, b) => Math.max(a, b), 0);
+  const context = prepare(byId(layer), width, height);
+  const most = data.reduce((a, b) => Math.max(a, b), 0);
   for (let map = 0; map < maps; map++) {
     const [x, y] = corner(layer, map);
     for (let i = 0; i < rows; i++)
@@ -108,10 +116,11 @@ function unitAt(layer, event) {
   const x = event.clientX - box.left, y = event.clientY - box.top;
   const column = Math.floor(x / (size + gap)), line = Math.floor(y / (high + gap));
   const map = line * columns + column;
-  const j = Math.floor((x - column * (size + gap)) / edge), i = Math.floor((y - line * (high + gap)) / edge);
+  const j = Math.floor((x - column * (size + gap)) / edge);
+  const i = Math.floor((y - line * (high + gap)) / edge);
   const within = (number, end) => number >= 0 && number < end;
-  const inside = within(column, columns) && within(map, maps) && within(i, rows) && within(j, across);
-  return inside ? { layer, map, i, j } : null;
+  const onMap = within(column, columns) && within(map, maps);
+  return onMap && within(i, rows) && within(j, across) ? { layer, map, i, j } : null;
 }
 
 function choose(unit) {
@@ -139,7 +148,8 @@ function moveUnit(event, layer) {
 // What a unit sees: it is a rectangle on the frame, as many cells wide as kernels reach.
 function receptiveField({ layer, i, j }) {
   const kernels = LAYERS.slice(0, LAYERS.findIndex(({ name }) => name === layer) + 1);
-  const [high, wide] = [0, 1].map((axis) => kernels.reduce((sum, { kernel }) => sum + kernel[axis] - 1, 1));
+  const [high, wide] = [0, 1].map((axis) =>
+    kernels.reduce((sum, { kernel }) => sum + kernel[axis] - 1, 1));
   return { top: i, left: j, bottom: i + high - 1, right: j + wide - 1 };
 }
 

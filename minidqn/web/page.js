@@ -13,7 +13,9 @@ const LAYERS = run.layers.map(({ name, relu }) => ({
   name, relu, kernel: run.moments.at(-1).weights[`${name}/kernel`].shape,
 }));
 const CONVOLUTIONS = LAYERS.filter(({ kernel }) => kernel.length === 4).map(({ name }) => name);
-const ARROWS = { ArrowLeft: "\u2190", ArrowRight: "\u2192", ArrowUp: "\u2191", ArrowDown: "\u2193" };
+const ARROWS = {
+  ArrowLeft: "\u2190", ArrowRight: "\u2192", ArrowUp: "\u2191", ArrowDown: "\u2193",
+};
 const TOUCH = matchMedia("(pointer: coarse)").matches;
 
 const page = {
@@ -106,9 +108,13 @@ class RecordedGame {
   }
 
   take() {
-    const { frames, pictures, rewards, cut } = recorded[this.number], size = frames.length / rewards.length;
-    this.S = { shape: run.game.shape, data: frames.subarray(this.at * size, (this.at + 1) * size) };
-    this.picture = pictures?.subarray(this.at * HEIGHT * WIDTH * 3, (this.at + 1) * HEIGHT * WIDTH * 3);
+    const { frames, pictures, rewards, cut } = recorded[this.number];
+    const one = (array) => {
+      const size = array.length / rewards.length;
+      return array.subarray(this.at * size, (this.at + 1) * size);
+    };
+    this.S = { shape: run.game.shape, data: one(frames) };
+    this.picture = pictures && one(pictures);
     if (this.at > 0) this.sum += rewards[this.at]; // the first is no action's
     this.reward = rewards[this.at];
     this.action = recorded[this.number].actions[this.at];
@@ -162,9 +168,10 @@ function earnings(sum) {
 }
 
 function sayStep(action) {
-  const { number, reward, sum } = page.game, earned = reward === 0 ? "" : `, reward ${earnings(reward)}`;
-  const who = page.byHand ? "You" : "It", at = `Game ${number + 1} of ${recorded.length}, step ${page.game.at}`;
-  const did = GAME ? `${who} went ${NAMES[ACTIONS.indexOf(action)]}` : at;
+  const { number, at, reward, sum } = page.game, who = page.byHand ? "You" : "It";
+  const earned = reward === 0 ? "" : `, reward ${earnings(reward)}`;
+  const did = GAME ? `${who} went ${NAMES[ACTIONS.indexOf(action)]}`
+    : `Game ${number + 1} of ${recorded.length}, step ${at}`;
   say(`${did}${earned}; return ${earnings(sum)}`);
 }
 
@@ -183,7 +190,8 @@ function finish() {
   if (isFruit) {
     const did = (won) => (won ? "caught" : "missed"), caught = reward > 0;
     words = caught ? "Caught." : "Missed.";
-    if (page.person) words = `You ${did(page.person.reward > 0)} it; the network ${did(caught)} it.`;
+    if (page.person)
+      words = `You ${did(page.person.reward > 0)} it; the network ${did(caught)} it.`;
     if (page.person && page.counted) {
       scores.network += caught;
       scores.you += page.person.reward > 0;
@@ -193,7 +201,8 @@ function finish() {
       scores.alone[1] += 1;
     }
   } else {
-    words = page.game.cut ? `Not recorded further; return ${earnings(sum)} so far.` : `The end: return ${earnings(sum)}.`;
+    words = page.game.cut ? `Not recorded further; return ${earnings(sum)} so far.`
+      : `The end: return ${earnings(sum)}.`;
     const one = page.byHand ? scores.yours : scores.alone;
     if (page.counted) {
       one[0] += sum;
@@ -318,7 +327,7 @@ function listen() {
   byId("map-row").addEventListener("input", showMaps);
   const redraw = () => { showTraining(); showFilters(); render(); };
   addEventListener("resize", redraw);
-  new ResizeObserver(() => showCurve(curvePoints())).observe(byId("curve"));
+  new ResizeObserver(showCurve).observe(byId("curve"));
   for (const query of ["(prefers-color-scheme: dark)", "(forced-colors: active)"])
     matchMedia(query).addEventListener("change", redraw);
 }
@@ -328,11 +337,17 @@ function buildPage() {
   byId("run-name").textContent = run.name;
   const epochs = `${run.epochs} epoch${run.epochs === 1 ? "" : "s"}`;
   const grid = G ? `${G} \u00d7 ${G} grid, ` : "";
-  byId("about").textContent = `\u00b7 ${run.game.name}, ${grid}${epochs}, \u03b3 = ${run.settings.gamma}`;
-  const course = run.course ? Object.assign(document.createElement("a"), { href: run.course }) : byId("course");
-  course.textContent = run.course ? "The course" : "The course is docs/ in minidqn";
-  if (run.course) byId("course").append(course);
-  const reward = { fruit: " (1: caught, \u22121: missed)", snake: " (food: 1, crash: \u22121)" }[run.game.name] ?? "";
+  const { gamma } = run.settings;
+  byId("about").textContent = `\u00b7 ${run.game.name}, ${grid}${epochs}, \u03b3 = ${gamma}`;
+  byId("course").textContent = "The course is docs/ in minidqn";
+  if (run.course) {
+    const link = Object.assign(document.createElement("a"), { href: run.course });
+    link.textContent = "The course";
+    byId("course").replaceChildren(link);
+  }
+  const reward = {
+    fruit: " (1: caught, \u22121: missed)", snake: " (food: 1, crash: \u22121)",
+  }[run.game.name] ?? "";
   const tryIt = {
     fruit: "Drag a piece to see it think, or let it learn anew.",
     snake: "Play yourself (the head is blue, food green), or let it learn anew.",
@@ -351,16 +366,18 @@ function buildPage() {
     label.className = "grow";
     byId("moves").append(label, ...[...GAME.keys.entries()].map(([n, key]) => {
       const button = document.createElement("button");
-      Object.assign(button, { type: "button", className: "move", textContent: `${ARROWS[key]} ${NAMES[n]}` });
+      Object.assign(button, { type: "button", className: "move" });
+      button.textContent = `${ARROWS[key]} ${NAMES[n]}`;
       button.dataset.action = ACTIONS[n];
-      button.setAttribute("aria-label", isFruit ? `Move your basket: ${NAMES[n]}` : `Go ${NAMES[n]}`);
+      const said = isFruit ? `Move your basket: ${NAMES[n]}` : `Go ${NAMES[n]}`;
+      button.setAttribute("aria-label", said);
       button.addEventListener("click", () => personMoves(ACTIONS[n]));
       return button;
     }));
   }
   const [caption, ...heads] = isFruit
     ? ["Games caught, with the network of this moment", "Caught", "alone", "against you"]
-    : ["Games and their mean return, with the network of this moment", "Played", "games", "mean return"];
+    : ["Games and returns, with the network of this moment", "Played", "games", "mean return"];
   byId("scores").caption.textContent = caption;
   heads.forEach((words, n) => { byId("scores").tHead.rows[0].cells[n].textContent = words; });
   if (!GAME) byId("scores").tBodies[0].rows[1].hidden = true;

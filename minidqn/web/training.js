@@ -1,15 +1,20 @@
 // The training: moments that the run has kept, and learning in this page, with its curve.
 
 const settings = { ...run.settings };
-const SLIDERS = { // each setting's slider, and how it is said
-  epsilon: { name: "epsilon", of: Number, to: Number, say: (value) => value.toFixed(2) },
-  gamma: { name: "gamma", of: Number, to: Number, say: (value) => value.toFixed(2) },
-  rate: { name: "learningRate", of: (at) => 10 ** at, to: Math.log10, say: (value) => String(Number(value.toPrecision(2))) },
-  batch: { name: "batchSize", of: (at) => 2 ** at, to: Math.log2, say: String },
-  seed: { name: "seed", of: Number, to: Number, say: String },
-};
 const PATIENCE = 500; // epochs that a click on "Go on" adds
+// Each slider's setting, and how the slider's place and the setting's value belong together.
+const SLIDERS = {
+  epsilon: { name: "epsilon", of: Number, to: Number, tell: (value) => value.toFixed(2) },
+  gamma: { name: "gamma", of: Number, to: Number, tell: (value) => value.toFixed(2) },
+  rate: {
+    name: "learningRate", of: (at) => 10 ** at, to: Math.log10,
+    tell: (value) => String(Number(value.toPrecision(2))),
+  },
+  batch: { name: "batchSize", of: (at) => 2 ** at, to: Math.log2, tell: String },
+  seed: { name: "seed", of: Number, to: Number, tell: String },
+};
 
+// Show the weights of a moment that the run has kept.
 function setMoment(place, draw = true) {
   page.moment = place;
   page.counted = false;
@@ -22,27 +27,25 @@ function setMoment(place, draw = true) {
 // Learning in this page
 
 function buildLearning() {
-  for (const [id, { name, of, to, say: words }] of Object.entries(SLIDERS)) {
+  for (const [id, { name, of, to, tell }] of Object.entries(SLIDERS)) {
     const slider = byId(id), output = slider.parentElement.querySelector("output");
-    const tell = () => {
-      output.textContent = words(settings[name]);
+    const show = () => {
+      output.textContent = tell(settings[name]);
       slider.setAttribute("aria-valuetext", output.textContent);
     };
     slider.value = to(settings[name]);
     slider.addEventListener("input", () => {
       settings[name] = of(slider.valueAsNumber);
-      tell();
-      if (page.live && name !== "seed") page.live.worker.postMessage({ settings: { ...settings } });
-      if (page.live && name === "gamma" && isFruit) {
-        page.exact = qStar(G, settings.gamma);
-        render();
-      }
+      show();
+      changeSetting(name);
     });
-    tell();
+    show();
   }
-  if (!GAME) byId("otherwise").textContent = "This game has no JavaScript, so nothing can be learned here.";
+  let words = "";
+  if (!GAME) words = "This game has no JavaScript, so nothing can be learned here.";
   else if (run.otherwise)
-    byId("otherwise").textContent = `The run has learned with ${run.otherwise}. Here it is RMSprop and the mean squared error, without these.`;
+    words = `The run has learned with ${run.otherwise}. Here it is the recipe, without these.`;
+  byId("otherwise").textContent = words;
   byId("scratch").addEventListener("click", () => beginLearning(null, PATIENCE));
   byId("go").addEventListener("click", () => {
     if (!page.live) beginLearning(weights[page.moment], PATIENCE);
@@ -56,25 +59,36 @@ function buildLearning() {
   byId("reset").addEventListener("click", endLearning);
 }
 
-// Start the Worker, from random weights or from some.
+// The Worker takes up a setting at once, but for the seed, which counts at the next start.
+function changeSetting(name) {
+  if (!page.live || name === "seed") return;
+  page.live.worker.postMessage({ settings: { [name]: settings[name] } });
+  if (name !== "gamma" || !isFruit) return;
+  page.exact = qStar(G, settings.gamma);
+  render();
+}
+
+// Start the Worker, from some weights or, without, from random ones.
 function beginLearning(from, goal) {
   if (page.live) page.live.worker.terminate();
-  else page.scores.delete("live");
-  const script = new Blob([byId("learning").textContent, "\nserve();"], { type: "text/javascript" });
-  const worker = new Worker(URL.createObjectURL(script));
-  const { name, shape, gridSize } = run.game;
-  page.live = { worker, goal, epoch: 0, updates: 0, points: [], loss: null, rate: 0 };
+  page.scores.delete("live");
+  const source = [byId("learning").textContent, "\nserve();"];
+  const url = URL.createObjectURL(new Blob(source, { type: "text/javascript" }));
+  const worker = new Worker(url), { name, shape, gridSize } = run.game;
+  page.live = { worker, goal, epoch: 0, updates: 0, points: [], loss: null, rate: 0, finite: true };
   worker.onmessage = ({ data }) => takeReport(worker, data);
-  worker.onerror = (event) => { byId("live").textContent = `The browser cannot learn here: ${event.message}`; };
+  worker.onerror = ({ message }) => {
+    byId("live").textContent = `The browser cannot learn here: ${message}`;
+  };
   page.counted = false;
-  worker.postMessage({ begin: { layers: LAYERS, shape, game: name, gridSize, settings: { ...settings }, weights: from } });
-  if (goal > 0) worker.postMessage({ goal });
   if (isFruit) page.exact = qStar(G, settings.gamma);
+  const how = { settings: { ...settings }, weights: from };
+  worker.postMessage({ begin: { layers: LAYERS, shape, game: name, gridSize, ...how } });
+  if (goal > 0) worker.postMessage({ goal });
   showTraining();
 }
 
 function endLearning() {
-  if (!page.live) return;
   page.live.worker.terminate();
   page.live = null;
   page.scores.delete("live");
@@ -87,75 +101,95 @@ function setGoal(goal) {
   showTraining();
 }
 
+function learningNow() {
+  return page.live !== null && page.live.finite && page.live.goal > page.live.epoch;
+}
+
 // What the Worker says: weights, and how it goes. Everything is shown with these weights.
-function takeReport(worker, { weights: array, points, epoch, updates, loss, updatesPerSecond, finite }) {
-  if (page.live?.worker !== worker) return; // of a learning that was ended
-  Object.assign(page.live, { epoch, updates, finite, loss: loss ?? page.live.loss });
-  if (updatesPerSecond > 0) page.live.rate += (updatesPerSecond - page.live.rate) * (page.live.rate > 0 ? 0.2 : 1);
-  page.live.points.push(...points);
-  if (!finite) page.live.goal = 0;
-  useWeights(array);
-  showTraining(points.length > 0 || !learningNow());
+function takeReport(worker, report) {
+  const { live } = page, { epoch, updates, finite, updatesPerSecond } = report;
+  if (live?.worker !== worker) return; // of a learning that was ended
+  Object.assign(live, { epoch, updates, finite, loss: report.loss ?? live.loss });
+  const share = live.rate > 0 ? 0.2 : 1; // of what is new, so that the number is calm
+  if (updatesPerSecond > 0) live.rate += (updatesPerSecond - live.rate) * share;
+  live.points.push(...report.points);
+  useWeights(report.weights);
+  showTraining(report.points.length > 0 || !learningNow());
   render();
 }
 
 // What is shown
 
-// Points of the curve, {epoch, value, error, loss}: those of the run, or of the live learning.
-function curvePoints() {
-  const share = (wins) => (run.starts ? wins / run.starts : null);
-  if (page.live)
-    return page.live.points.map(({ epoch, wins, meanReturn, qError, loss }) =>
-      ({ epoch, value: meanReturn ?? share(wins), error: qError ?? null, loss }));
-  const points = run.curve.map(([epoch, value, error, loss]) =>
-    ({ epoch, value: run.starts ? share(value) : value, error, loss }));
-  const [{ epoch, wins, meanReturn, qError }] = run.moments;
-  if (epoch === 0) points.unshift({ epoch, value: run.starts ? share(wins) : meanReturn, error: qError, loss: null });
-  return points;
+// A point of the curve: the share of starts won or the mean return, the error, and the loss.
+function pointOf({ epoch, wins, meanReturn, qError, loss }) {
+  const value = run.starts ? wins / run.starts : meanReturn;
+  return { epoch, value, error: qError ?? null, loss: loss ?? null };
 }
 
-function learningNow() {
-  return page.live !== null && page.live.goal > page.live.epoch;
+function curvePoints() {
+  if (page.live) return page.live.points.map(pointOf);
+  const recorded = run.curve.map(([epoch, measure, qError, loss]) =>
+    pointOf({ epoch, wins: measure, meanReturn: measure, qError, loss }));
+  const first = run.moments[0];
+  return first.epoch === 0 ? [pointOf(first), ...recorded] : recorded;
+}
+
+// The point that is shown: of the moment, or the newest of the learning.
+function pointNow() {
+  return page.live ? curvePoints().at(-1) : pointOf(run.moments[page.moment]);
 }
 
 // The curve is drawn anew only if it has changed, which takes longer than the words.
 function showTraining(curveToo = true) {
-  const { live } = page, learning = learningNow();
+  const { live } = page;
   byId("kept").hidden = live !== null;
   byId("live").hidden = live === null;
-  byId("go").textContent = learning ? "Pause" : "Go on";
-  byId("reset").disabled = live === null;
+  byId("go").textContent = learningNow() ? "Pause" : "Go on";
   byId("go").disabled = byId("once").disabled = live?.finite === false;
-  const points = curvePoints(), last = points.at(-1);
-  const tell = (value, error) => {
-    const measure = run.starts ? `Wins ${Math.round(value * run.starts)} of ${run.starts} starts`
-      : `Mean return ${value === null || value === undefined ? "not measured" : signed(value)}`;
-    if (!isFruit) return measure;
-    return `${measure}; mean |Q \u2212 Q*| ${Number.isFinite(error) ? error.toFixed(3) : "is no number"}`;
-  };
-  if (live) {
-    const state = live.finite === false ? "The loss is no number any more: a smaller learning rate would help. Reset, or train from scratch."
-      : `Epoch ${live.epoch}, ${live.updates} updates, ${learning ? `${Math.round(live.rate)} a second` : "paused"}`;
-    byId("live").textContent = state;
-    byId("moment-facts").textContent = last ? tell(last.value, last.error) : "";
-  } else {
-    const { epoch, wins, meanReturn, qError } = run.moments[page.moment];
-    let words = `epoch ${epoch} of ${run.epochs}`;
-    if (epoch === 0) words = "untrained";
-    if (epoch === run.epochs) words = `epoch ${epoch}, ${run.updates > 0 ? "trained" : "not trained yet"}`;
-    byId("moment-name").textContent = words;
-    byId("moment").setAttribute("aria-valuetext", words);
-    byId("moment-facts").textContent = tell(run.starts ? wins / run.starts : meanReturn, qError);
+  byId("reset").disabled = live === null;
+  if (live) byId("live").textContent = liveWords();
+  else {
+    byId("moment-name").textContent = momentWords();
+    byId("moment").setAttribute("aria-valuetext", momentWords());
   }
+  byId("moment-facts").textContent = factWords(pointNow());
   if (!curveToo) return;
   showKey();
-  showCurve(points);
+  showCurve();
+}
+
+function liveWords() {
+  const { epoch, updates, rate, finite } = page.live;
+  if (!finite)
+    return "The loss is no number any more; a smaller learning rate helps. Reset it, or start anew.";
+  const pace = learningNow() ? `${Math.round(rate)} a second` : "paused";
+  return `Epoch ${epoch}, ${updates} updates, ${pace}`;
+}
+
+function momentWords() {
+  const { epoch } = run.moments[page.moment];
+  if (epoch === 0) return "untrained";
+  if (epoch < run.epochs) return `epoch ${epoch} of ${run.epochs}`;
+  return `epoch ${epoch}, ${run.updates > 0 ? "trained" : "not trained yet"}`;
+}
+
+function factWords(point) {
+  if (!point) return "";
+  const { value, error } = point;
+  if (!isFruit) return `Mean return ${Number.isFinite(value) ? signed(value) : "not measured"}`;
+  const distance = Number.isFinite(error) ? error.toFixed(3) : "is no number";
+  const wins = Math.round(value * run.starts);
+  return `Wins ${wins} of ${run.starts} starts; mean |Q \u2212 Q*| ${distance}`;
 }
 
 // What the lines and marks of the curve are.
 function showKey() {
-  const key = [["value", isFruit ? "wins" : "mean return"], ["error", "|Q \u2212 Q*|"], ["loss", page.live?.loss ? `loss ${page.live.loss.toPrecision(2)} (right)` : "loss (right)"], ["kept", "kept"]];
-  byId("curve-key").replaceChildren(...key.filter(([kind]) => (kind !== "error" || isFruit) && (kind !== "kept" || !page.live)).map(([kind, words]) => {
+  const loss = page.live?.loss ? ` ${page.live.loss.toPrecision(2)}` : "";
+  const key = { value: isFruit ? "wins" : "mean return" };
+  if (isFruit) key.error = "|Q \u2212 Q*|";
+  key.loss = `loss${loss} (right)`;
+  if (!page.live) key.kept = "kept";
+  byId("curve-key").replaceChildren(...Object.entries(key).map(([kind, words]) => {
     const span = document.createElement("span"), swatch = document.createElement("i");
     swatch.className = `swatch ${kind}`;
     span.append(swatch, words);
@@ -165,51 +199,58 @@ function showKey() {
 
 // The learning curve, in pixels of its own size so that letters are not stretched. Left: the share
 // of starts won, or the mean return; right: the loss, by powers of ten.
-function showCurve(points) {
+function showCurve() {
   const curve = byId("curve"), width = curve.clientWidth, height = curve.clientHeight;
+  const points = curvePoints(), now = pointNow(), { live } = page;
   const left = 38, right = width - 50, top = 10, bottom = height - 38;
-  const end = page.live ? Math.max(page.live.goal, page.live.epoch, PATIENCE) : run.epochs;
-  const values = points.map(({ value }) => value).filter((value) => value !== null && value !== undefined);
-  const low = isFruit ? 0 : Math.floor(Math.min(0, ...values)), high = isFruit ? 1 : Math.max(1, Math.ceil(Math.max(...values, 1)));
-  const losses = points.map(({ loss }) => loss).filter((loss) => loss > 0 && Number.isFinite(loss)).map(Math.log10);
-  const least = Math.floor(Math.min(...losses, -3)), most = Math.max(Math.ceil(Math.max(...losses, -1)), least + 1);
+  const end = live ? Math.max(live.goal, live.epoch, PATIENCE) : run.epochs;
   const x = (epoch) => left + (right - left) * epoch / end;
-  const y = (value) => bottom - (bottom - top) * clamp((value - low) / (high - low), 0, 1);
-  const yLoss = (loss) => bottom - (bottom - top) * clamp((Math.log10(loss) - least) / (most - least), 0, 1);
+  const scale = (low, high) => (value) =>
+    bottom - (bottom - top) * clamp((value - low) / (high - low), 0, 1);
+  const [low, high] = isFruit ? [0, 1] : ends(points.map(({ value }) => value), 0, 1);
+  const powers = ends(points.map(({ loss }) => Math.log10(loss)), -3, -1);
+  const y = scale(low, high), ofPower = scale(...powers);
   curve.replaceChildren();
   curve.setAttribute("viewBox", `0 0 ${width} ${height}`);
-  for (const share of [0, 0.5, 1]) {
-    const value = low + share * (high - low), at = y(value);
-    svg("path", { d: `M${left} ${at}H${right}`, class: "grid" }, curve);
-    svg("text", { x: left - 6, y: at + 5, class: "tick end" }, curve, signed(value, Number.isInteger(value) ? 0 : 1));
+  for (const value of [low, (low + high) / 2, high]) {
+    svg("path", { d: `M${left} ${y(value)}H${right}`, class: "grid" }, curve);
+    const words = signed(value, Number.isInteger(value) ? 0 : 1);
+    svg("text", { x: left - 6, y: y(value) + 5, class: "tick end" }, curve, words);
   }
-  for (const power of [least, most])
-    svg("text", { x: right + 9, y: yLoss(10 ** power) + 5, class: "tick loss" }, curve, power >= 0 ? 10 ** power : `1e\u2212${-power}`);
-  const ticks = [[0, left, "middle"], ["epoch", x(end * 0.75), "middle"], [end, right, "middle"]];
-  const half = Math.round(end / 2);
-  if (half > 0 && half < end) ticks.splice(1, 0, [half, x(half), "middle"]);
-  for (const [words, at, side] of ticks)
-    svg("text", { x: at, y: bottom + 24, class: `tick ${side}` }, curve, words);
-  const line = (name, height_) => svg("polyline", {
-    points: points.filter((point) => Number.isFinite(point[name])).map((point) => `${x(point.epoch)},${height_(point[name])}`).join(" "),
-    class: name,
-  }, curve);
-  line("loss", (loss) => (loss > 0 ? yLoss(loss) : bottom));
-  line("value", y);
-  if (isFruit) line("error", y);
-  const now = page.live ? points.at(-1) : {
-    epoch: run.moments[page.moment].epoch, error: run.moments[page.moment].qError,
-    value: run.starts ? run.moments[page.moment].wins / run.starts : run.moments[page.moment].meanReturn,
-  };
-  if (!page.live)
-    for (const [place, { epoch }] of run.moments.entries()) {
-      const chosen = place === page.moment, at = x(epoch);
-      if (chosen) svg("path", { d: `M${at} ${top}V${bottom}`, class: "now" }, curve);
-      svg("path", { d: `M${at} ${bottom + 1}l-5 9h10z`, class: chosen ? "moment now" : "moment" }, curve);
-    }
-  if (now && Number.isFinite(now.value)) svg("circle", { cx: x(now.epoch), cy: y(now.value), r: 5, class: "value" }, curve);
-  if (now && isFruit && Number.isFinite(now.error))
-    svg("rect", { x: x(now.epoch) - 4.5, y: y(now.error) - 4.5, width: 9, height: 9, class: "error" }, curve);
-  const what = isFruit ? "share of starts won, and mean distance from the exact values" : "mean return";
-  curve.setAttribute("aria-label", `Learning curve over ${end} epochs: ${what}; and the loss. Now at epoch ${now?.epoch ?? 0}.`);
+  for (const power of powers) {
+    const words = power < 0 ? `1e\u2212${-power}` : `1e${power}`;
+    svg("text", { x: right + 9, y: ofPower(power) + 5, class: "tick loss" }, curve, words);
+  }
+  const half = Math.round(end / 2), ticks = [[0, left], ["epoch", x(end * 0.75)], [end, right]];
+  if (half > 0 && half < end) ticks.splice(1, 0, [half, x(half)]);
+  for (const [words, at] of ticks)
+    svg("text", { x: at, y: bottom + 24, class: "tick middle" }, curve, words);
+  const lines = { loss: ({ loss }) => ofPower(Math.log10(loss)), value: ({ value }) => y(value) };
+  if (isFruit) lines.error = ({ error }) => y(error);
+  for (const [kind, of] of Object.entries(lines)) {
+    const known = points.filter((point) => Number.isFinite(point[kind]));
+    const places = known.map((point) => `${x(point.epoch)},${of(point)}`);
+    svg("polyline", { points: places.join(" "), class: kind }, curve);
+  }
+  for (const [place, { epoch }] of live ? [] : run.moments.entries()) {
+    const chosen = place === page.moment, at = x(epoch), mark = `M${at} ${bottom + 1}l-5 9h10z`;
+    if (chosen) svg("path", { d: `M${at} ${top}V${bottom}`, class: "now" }, curve);
+    svg("path", { d: mark, class: chosen ? "moment now" : "moment" }, curve);
+  }
+  if (Number.isFinite(now?.value))
+    svg("circle", { cx: x(now.epoch), cy: y(now.value), r: 5, class: "value" }, curve);
+  if (isFruit && Number.isFinite(now?.error)) {
+    const square = { x: x(now.epoch) - 4.5, y: y(now.error) - 4.5, width: 9, height: 9 };
+    svg("rect", { ...square, class: "error" }, curve);
+  }
+  const what = isFruit ? "share of starts won, and mean distance from the exact values"
+    : "mean return";
+  curve.setAttribute("aria-label",
+    `Learning curve over ${end} epochs: ${what}; and the loss. Now at epoch ${now?.epoch ?? 0}.`);
+}
+
+// Whole numbers around some, at least those that are given.
+function ends(numbers, least, most) {
+  const known = numbers.filter(Number.isFinite);
+  return [Math.floor(Math.min(least, ...known)), Math.ceil(Math.max(most, ...known))];
 }

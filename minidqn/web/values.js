@@ -1,4 +1,4 @@
-// The bars: what the network expects of each action. The maps: what it expects everywhere, of Fruit.
+// The bars: what the network expects of each action. The maps: what it expects everywhere in Fruit.
 
 // matplotlib's map of colours of this name, at 17 places: the larger, the brighter
 const CIVIDIS = [
@@ -50,7 +50,8 @@ function showBars() {
     const pairs = [["learned", "Q", page.q[place]]];
     if (isFruit) pairs.push(["exact", "Q*", over ? 0 : page.exact[row][fruit][basket - 1][place]]);
     for (const [kind, symbol, value] of pairs) {
-      const shown = over ? 0 : clamp(value / greatest, -1, 1), bar = line.querySelector(`.bar.${kind}`);
+      const shown = over ? 0 : clamp(value / greatest, -1, 1);
+      const bar = line.querySelector(`.bar.${kind}`);
       bar.style.display = over ? "none" : "";
       bar.style.left = `${50 + 50 * Math.min(shown, 0)}%`;
       bar.style.width = `${50 * Math.abs(shown)}%`;
@@ -105,7 +106,8 @@ function learnedValues(row) {
   const key = `${page.version}/${row}`;
   if (!known.has(key)) {
     if (known.size > 100) known.clear();
-    known.set(key, qTable(page.engine, G, row).map((baskets) => baskets.map((q) => Math.max(...q))));
+    const best = qTable(page.engine, G, row).map((baskets) => baskets.map((q) => Math.max(...q)));
+    known.set(key, best);
   }
   return known.get(key);
 }
@@ -136,7 +138,8 @@ function drawMap(id, values, least, title, row) {
     outline(context, left + across * edge + 1, top + (G - 2 - up) * edge + 1, edge - 2, edge - 2);
   drawAxes(context, left, top, edge, bottom);
   drawScale(context, left, width - 2, bottom + 38, least);
-  const all = values.flat(), average = signed(all.reduce((sum, value) => sum + value, 0) / all.length);
+  const all = values.flat();
+  const average = signed(all.reduce((sum, value) => sum + value, 0) / all.length);
   const ends = [Math.min(...all), Math.max(...all)].map((end) => signed(end)).join(" to ");
   canvas.setAttribute("aria-label", `${title} by fruit column and basket, fruit in row ${row}: `
     + `from ${ends}, mean ${average}`);
