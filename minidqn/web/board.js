@@ -54,15 +54,15 @@ function piece(board, cells, name, label, draggable) {
   svg("rect", { x: 0.6, y: 0.6, width: cells * CELL - 1.2, height: CELL - 1.2, rx: 1.6 }, group);
   if (cells > 1) svg("text", { x: cells * CELL / 2, y: 6.7 }, group);
   if (!draggable) return group;
-  const grip = svg("g", { class: "grip" }, group);
-  for (const [x, y] of [[-1.3, -2.4], [1.3, -2.4], [-1.3, 0], [1.3, 0], [-1.3, 2.4], [1.3, 2.4]])
-    svg("circle", { cx: (cells > 1 ? 3.6 : CELL / 2) + x, cy: CELL / 2 + y, r: 0.62 }, grip);
+  const grip = svg("g", { class: "grip" }, group), middle = cells * CELL / 2;
+  for (const x of cells > 1 ? [2, 3.6, 2 * middle - 3.6, 2 * middle - 2] : [middle - 1, middle + 1])
+    for (const y of [-2, 0, 2]) svg("circle", { cx: x, cy: CELL / 2 + y, r: 0.5 }, grip);
   const [least, most] = name === "basket" ? [1, G - 2] : [0, G - 1];
   const place = {
     tabindex: 0, role: "slider", "aria-label": label, "aria-valuemin": least, "aria-valuemax": most,
   };
   for (const [key, value] of Object.entries(place)) group.setAttribute(key, value);
-  svg("title", {}, group, `${label}: drag it, or move it with the arrow keys`);
+  svg("title", {}, group, `${label}: drag it, or reach it by Tab and use the arrow keys`);
   group.addEventListener("pointerdown", (event) => startDrag(event, name));
   group.addEventListener("keydown", (event) => movePiece(event, name));
   return group;

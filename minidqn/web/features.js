@@ -102,7 +102,8 @@ function showFeatures(layer) {
         cell(context, x, y, edge, i, j);
       }
   }
-  byId(`${layer}-range`).textContent = `dark: 0, bright: ${signed(most)}`;
+  byId(`${layer}-range`).textContent = most > 0 ? `dark: 0, bright: ${signed(most)}`
+    : "no unit is active";
   if (page.unit?.layer === layer) {
     const [x, y] = corner(layer, page.unit.map);
     outline(context, x + page.unit.j * edge, y + page.unit.i * edge, edge, edge);

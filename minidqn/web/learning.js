@@ -211,36 +211,40 @@ const REPORT = 100; // and between two answers
 // one learning step. The answers are the weights, and how it goes.
 function serve() {
   const { port1, port2 } = new MessageChannel(); // a queue without the wait of setTimeout
-  let engine, settings, loop, now, since, goal = 0, finite = true, reported = 0;
-  let sum = 0, count = 0; // of the losses since the network was evaluated
+  let begun, engine, settings, loop, now, goal = 0, finite = true;
+  let points = [], updates = 0, loss = 0, reported = 0; // since the last answer
+  let sum = 0, count = 0, tested = null; // losses since the network was tested, and when that was
 
   const learning = () => finite && now.epoch < goal;
 
   function advance() {
     now = loop.next().value;
     if (now.loss !== null) {
-      since.updates += 1;
-      since.loss += now.loss;
+      updates += 1;
+      loss += now.loss;
       sum += now.loss;
       count += 1;
       finite = Number.isFinite(now.loss);
     }
-    if (now.measured) {
-      const loss = count > 0 ? sum / count : null;
-      since.points.push({ epoch: now.epoch, ...now.measured, loss });
-      sum = count = 0;
-    }
+    if (now.measured) keep(now.measured);
+  }
+
+  // A point of the curve.
+  function keep(measured) {
+    points.push({ epoch: now.epoch, ...measured, loss: count > 0 ? sum / count : null });
+    sum = count = 0;
+    tested = now;
   }
 
   function report() {
-    const { updates, loss, points } = since, weights = engine.parameters.slice();
-    const seconds = (performance.now() - reported) / 1000;
+    if (!learning() && tested !== now) // what stays on the page is tested
+      keep(evaluate(engine, GAMES[begun.game], begun.gridSize, settings));
+    const weights = engine.parameters.slice(), seconds = (performance.now() - reported) / 1000;
     postMessage({
       weights, points, finite, epoch: now.epoch, updates: now.updates,
       loss: updates > 0 ? loss / updates : null, updatesPerSecond: updates / seconds,
     }, [weights.buffer]);
-    since = { updates: 0, loss: 0, points: [] };
-    reported = performance.now();
+    [points, updates, loss, reported] = [[], 0, 0, performance.now()];
   }
 
   port2.onmessage = () => {
@@ -252,17 +256,14 @@ function serve() {
 
   onmessage = ({ data }) => {
     if (data.begin) {
-      const { layers, shape, game, gridSize, weights } = data.begin;
-      settings = data.begin.settings;
-      engine = new Engine(layers, shape);
+      begun = data.begin;
+      settings = begun.settings;
+      engine = new Engine(begun.layers, begun.shape);
       const random = new Random(settings.seed);
-      if (weights) engine.parameters.set(weights);
+      if (begun.weights) engine.parameters.set(begun.weights);
       else initialize(engine, random);
-      loop = training(engine, GAMES[game], gridSize, settings, random);
+      loop = training(engine, GAMES[begun.game], begun.gridSize, settings, random);
       now = { epoch: 0, updates: 0 };
-      const measured = evaluate(engine, GAMES[game], gridSize, settings);
-      const points = [{ epoch: 0, ...measured, loss: null }];
-      since = { updates: 0, loss: 0, points };
       report();
     }
     if (data.settings) Object.assign(settings, data.settings);

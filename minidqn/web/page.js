@@ -4,7 +4,7 @@
 const run = JSON.parse(byId("run").textContent);
 const GAME = GAMES[run.game.name]; // undefined if it has no JavaScript: then games were recorded
 const ACTIONS = run.game.actions;
-const NAMES = GAME?.names ?? ACTIONS.map((action) => `action ${action}`);
+const NAMES = GAME?.names ?? ACTIONS.map((action) => `action ${signed(action, 0)}`);
 const isFruit = GAME === FRUIT;
 const [, HEIGHT, WIDTH] = run.game.shape;
 const G = run.game.gridSize;
@@ -26,6 +26,7 @@ const page = {
   game: null, // the one on the board; of Fruit, the network's
   person: null, // of Fruit: the person's on the same fall, or null
   byHand: false, // of other games: whether a person plays
+  placed: false, // whether pieces were put somewhere in this game
   counted: true, // whether the game will count: no piece, no weights, no player was changed in it
   playing: !matchMedia("(prefers-reduced-motion: reduce)").matches,
   unit: null, // of a feature map: {layer, map, i, j}, whose receptive field is shown
@@ -130,6 +131,7 @@ class RecordedGame {
 
 // Begin a game; of Fruit against a person, both begin at the same place.
 function newGame(start = null, duel = page.person !== null) {
+  page.placed = false;
   page.counted = GAME !== undefined || page.moment === run.moments.length - 1; // who was recorded
   if (isFruit) {
     start ??= randomStart(G, page.chances);
@@ -209,11 +211,12 @@ function finish() {
       one[1] += 1;
     }
   }
-  say(page.counted ? words : `${words} Not counted, as something was changed.`);
+  say(page.counted ? words : `${words} Not counted.`);
 }
 
 function say(words) {
   byId("result").textContent = words;
+  byId("result").title = page.counted ? "" : "A piece, the network or the player was changed in it.";
 }
 
 // Put the pieces of Fruit somewhere; the game goes on from there, but does not count.
@@ -224,17 +227,24 @@ function place(fruit, row, basket) {
   page.game = new FruitGame([clamp(fruit, 0, G - 1), clamp(basket, 1, G - 2)], row);
   if (page.person) page.person = new FruitGame([page.game.fruit, other], row);
   page.counted = false;
+  page.placed = true;
   say("");
   render();
 }
 
-// A move of the person. The first begins a game, against the network in Fruit; so does one after
-// a game's end, so that its beginning is seen before the first move.
+// A move of the person. The first begins a game, against the network in Fruit, where pieces that
+// were put somewhere stay there; so does one after a game's end, so that its beginning is seen
+// before the first move.
 function personMoves(action) {
   setPlaying(false);
   const playing = isFruit ? page.person !== null : page.byHand;
   page.byHand = !isFruit;
-  if (!playing || page.game.over) newGame(null, isFruit);
+  if (isFruit && !playing && page.placed && !page.game.over) {
+    const { fruit, basket, row } = page.game;
+    page.person = new FruitGame([fruit, basket], row);
+    say("Your move: \u2190 \u2193 \u2192");
+    render();
+  } else if (!playing || page.game.over) newGame(null, isFruit);
   else step(action);
 }
 
@@ -350,8 +360,8 @@ function buildPage() {
   }[run.game.name] ?? "";
   const tryIt = {
     fruit: "Drag a piece to see it think, or let it learn anew.",
-    snake: "Play yourself (the head is blue, food green), or let it learn anew.",
-  }[run.game.name] ?? "These games were recorded; its values are computed here.";
+    snake: "Play yourself (head blue, body orange, food green), or let it learn anew.",
+  }[run.game.name] ?? "These games were recorded.";
   byId("intro").textContent = "For each action the network says what reward it still expects, Q"
     + `${reward}, and takes the greatest. ${tryIt}`;
   byId("board").setAttribute("aria-label", isFruit

@@ -1,7 +1,7 @@
 // The training: moments that the run has kept, and learning in this page, with its curve.
 
 const settings = { ...run.settings };
-const PATIENCE = 500; // epochs that a click on "Go on" adds
+const PATIENCE = Math.max(run.epochs, 500); // epochs that a click adds
 // Each slider's setting, and how the slider's place and the setting's value belong together.
 const SLIDERS = {
   epsilon: { name: "epsilon", of: Number, to: Number, tell: (value) => value.toFixed(2) },
@@ -26,6 +26,12 @@ function setMoment(place, draw = true) {
 
 // Learning in this page
 
+const sliders = []; // what shows each setting
+
+function showSettings() {
+  for (const show of sliders) show();
+}
+
 function buildLearning() {
   for (const [id, { name, of, to, tell }] of Object.entries(SLIDERS)) {
     const slider = byId(id), output = slider.parentElement.querySelector("output");
@@ -33,23 +39,26 @@ function buildLearning() {
       output.textContent = tell(settings[name]);
       slider.setAttribute("aria-valuetext", output.textContent);
     };
-    slider.value = to(settings[name]);
     slider.addEventListener("input", () => {
       settings[name] = of(slider.valueAsNumber);
       show();
       changeSetting(name);
     });
-    show();
+    sliders.push(() => {
+      slider.value = to(settings[name]);
+      show();
+    });
   }
+  showSettings();
   let words = "";
-  if (!GAME) words = "This game has no JavaScript, so nothing can be learned here.";
+  if (!GAME) words = "The page cannot play this game itself, so nothing learns here.";
   else if (run.otherwise)
     words = `The run has learned with ${run.otherwise}. Here it is the recipe, without these.`;
   byId("otherwise").textContent = words;
   byId("scratch").addEventListener("click", () => beginLearning(null, PATIENCE));
   byId("go").addEventListener("click", () => {
     if (!page.live) beginLearning(weights[page.moment], PATIENCE);
-    else setGoal(learningNow() ? 0 : page.live.epoch + PATIENCE);
+    else setGoal(learningNow() ? 0 : 100 * Math.ceil((page.live.epoch + PATIENCE) / 100));
   });
   byId("once").addEventListener("click", () => {
     if (!page.live) beginLearning(weights[page.moment], 0);
@@ -92,6 +101,8 @@ function endLearning() {
   page.live.worker.terminate();
   page.live = null;
   page.scores.delete("live");
+  Object.assign(settings, run.settings);
+  showSettings();
   setMoment(page.moment);
 }
 
@@ -143,12 +154,14 @@ function pointNow() {
 function showTraining(curveToo = true) {
   const { live } = page;
   byId("kept").hidden = live !== null;
-  byId("live").hidden = live === null;
+  byId("live").hidden = byId("tested").hidden = live === null;
   byId("go").textContent = learningNow() ? "Pause" : "Go on";
   byId("go").disabled = byId("once").disabled = live?.finite === false;
   byId("reset").disabled = live === null;
-  if (live) byId("live").textContent = liveWords();
-  else {
+  if (live) {
+    byId("live").textContent = liveWords();
+    byId("tested").textContent = `An epoch is a game. Tested at epoch ${pointNow()?.epoch ?? 0}:`;
+  } else {
     byId("moment-name").textContent = momentWords();
     byId("moment").setAttribute("aria-valuetext", momentWords());
   }
@@ -159,11 +172,12 @@ function showTraining(curveToo = true) {
 }
 
 function liveWords() {
-  const { epoch, updates, rate, finite } = page.live;
+  const { epoch, updates, rate, finite, goal } = page.live;
   if (!finite)
     return "The loss is no number any more; a smaller learning rate helps. Reset it, or start anew.";
-  const pace = learningNow() ? `${Math.round(rate)} a second` : "paused";
-  return `Epoch ${epoch}, ${updates} updates, ${pace}`;
+  let pace = goal > 0 && epoch >= goal ? "done" : "paused";
+  if (learningNow()) pace = updates > 0 ? `${Math.round(rate)} a second` : "filling its memory";
+  return `Epoch ${epoch}, ${updates} update${updates === 1 ? "" : "s"}, ${pace}`;
 }
 
 function momentWords() {
@@ -202,7 +216,8 @@ function showKey() {
 function showCurve() {
   const curve = byId("curve"), width = curve.clientWidth, height = curve.clientHeight;
   const points = curvePoints(), now = pointNow(), { live } = page;
-  const left = 38, right = width - 50, top = 10, bottom = height - 38;
+  const letter = parseFloat(getComputedStyle(byId("unit")).fontSize); // the labels' height
+  const left = 2.7 * letter, right = width - 3.6 * letter, top = 10, bottom = height - 38;
   const end = live ? Math.max(live.goal, live.epoch, PATIENCE) : run.epochs;
   const x = (epoch) => left + (right - left) * epoch / end;
   const scale = (low, high) => (value) =>
@@ -218,7 +233,7 @@ function showCurve() {
     svg("text", { x: left - 6, y: y(value) + 5, class: "tick end" }, curve, words);
   }
   for (const power of powers) {
-    const words = power < 0 ? `1e\u2212${-power}` : `1e${power}`;
+    const words = `1e${signed(power, 0)}`;
     svg("text", { x: right + 9, y: ofPower(power) + 5, class: "tick loss" }, curve, words);
   }
   const half = Math.round(end / 2), ticks = [[0, left], ["epoch", x(end * 0.75)], [end, right]];

@@ -42,6 +42,7 @@ function showBars() {
   const { row, fruit, basket, over } = page.game, chosen = argmax(page.q);
   const largest = Math.max(...page.q.map(Math.abs).filter(Number.isFinite));
   if (!isFruit) while (greatest < largest) greatest *= 2;
+  byId("bars-ends").textContent = `bars: \u2212${greatest} to ${greatest}`;
   for (const [place, line] of Array.from(byId("bars").tBodies[0].rows).entries()) {
     const isChosen = !over && place === chosen;
     line.classList.toggle("chosen", isChosen);
