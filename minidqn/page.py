@@ -13,6 +13,7 @@ network has played, frame by frame.
 
 import argparse
 import base64
+import contextlib
 import hashlib
 import importlib.resources
 import json
@@ -27,7 +28,7 @@ import numpy as np
 from minidqn import cli, moments, runs
 from minidqn.evaluate import greedy_games
 from minidqn.fruit import Fruit
-from minidqn.games import OWN, Game
+from minidqn.games import OWN, Game, GameError
 from minidqn.pictures import cell_colours
 from minidqn.storage import atomic_write
 from minidqn.train import TEST_GAMES, measured
@@ -191,7 +192,9 @@ def _moment(epoch, arrays, model, game, settings):
     """A moment as the page has it: its weights, and how well the model plays with them."""
     model.set_weights(list(moments.dequantized(arrays).values()))
     unmeasured = (None,) * (len(runs.Record._fields) - 1)
-    record = measured(runs.Record(epoch, *unmeasured), model, game, settings)
+    record = runs.Record(epoch, *unmeasured)
+    with contextlib.suppress(GameError):  # an untrained network may play without end
+        record = measured(record, model, game, settings)
     error = record.q_error  # of great weights it may be no number that JSON can hold
     return {
         "epoch": epoch,
