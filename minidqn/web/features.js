@@ -61,7 +61,7 @@ function showFilters() {
           cell(context, x, y, edge, c * kh + u, v);
         }
   }
-  byId("filters-range").textContent = `red: \u2212${most.toFixed(2)}, white: 0, blue: ${most.toFixed(2)}`;
+  byId("filters-range").textContent = `red: ${signed(-most)}, white: 0, blue: ${signed(most)}`;
   canvas.setAttribute("aria-label", `${F} filters of ${kh} by ${kw} weights, from ${signed(-most)} to ${signed(most)}`);
 }
 

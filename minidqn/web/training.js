@@ -129,7 +129,7 @@ function showTraining() {
     return `${measure}; mean |Q \u2212 Q*| ${Number.isFinite(error) ? error.toFixed(3) : "is no number"}`;
   };
   if (live) {
-    const state = live.finite === false ? "The loss is no number any more: a smaller learning rate would help. Reset, or train from scratch."
+    const state = live.finite === false ? "The loss is no number any more. A smaller learning rate would help."
       : `Epoch ${live.epoch}, ${live.updates} updates, ${learning ? `${Math.round(live.rate)} a second` : "paused"}`;
     byId("live").textContent = state;
     byId("moment-facts").textContent = last ? tell(last.value, last.error) : "";
@@ -175,12 +175,12 @@ function showCurve(points) {
   for (const share of [0, 0.5, 1]) {
     const value = low + share * (high - low), at = y(value);
     svg("path", { d: `M${left} ${at}H${right}`, class: "grid" }, curve);
-    svg("text", { x: left - 6, y: at + 5, class: "tick end" }, curve, signed(value, Number.isInteger(value) ? 0 : 1));
+    svg("text", { x: left - 6, y: at + 5, class: "tick end" }, curve, signed(value, Number.isInteger(value) || Math.abs(value) >= 10 ? 0 : 1));
   }
   for (const power of [least, most])
     svg("text", { x: right + 6, y: yLoss(10 ** power) + 5, class: "tick loss" }, curve, power >= 0 ? 10 ** power : `1e\u2212${-power}`);
-  const ticks = [[0, left, "middle"], ["epoch", x(end * 0.75), "middle"], [end, right, "middle"]];
-  const half = Math.round(end / 2);
+  const half = Math.round(end / 2), between = half < end ? (half + end) / 2 : 0.75 * end;
+  const ticks = [[0, left, "middle"], ["epoch", x(between), "middle"], [end, right, "middle"]];
   if (half > 0 && half < end) ticks.splice(1, 0, [half, x(half), "middle"]);
   for (const [words, at, side] of ticks)
     svg("text", { x: at, y: bottom + 24, class: `tick ${side}` }, curve, words);
