@@ -20,7 +20,9 @@ function buildBoard() {
   const board = byId("board"), width = WIDTH * CELL, height = HEIGHT * CELL;
   // Of Fruit: where the person's basket is, below the frame.
   const lane = height + 0.4 * CELL, laneHeight = Math.max(CELL, 0.1 * width);
-  board.setAttribute("viewBox", `-1 -1 ${width + 2} ${(isFruit ? lane + laneHeight : height) + 2}`);
+  const tall = (isFruit ? lane + laneHeight : height) + 2;
+  board.setAttribute("viewBox", `-1 -1 ${width + 2} ${tall}`);
+  board.style.setProperty("--tall", Math.max(1, tall / (width + 2) / 1.14)); // of a grid of 10: 1
   const hatch = svg("pattern", {
     id: "hatch", width: 2.4, height: 2.4, patternUnits: "userSpaceOnUse",
     patternTransform: "rotate(45)",

@@ -174,7 +174,7 @@ function showTraining(curveToo = true) {
 function liveWords() {
   const { epoch, updates, rate, finite, goal } = page.live;
   if (!finite)
-    return "The loss is no number any more; a smaller learning rate helps. Reset it, or start anew.";
+    return "The loss is no number any more. A smaller learning rate would help.";
   let pace = goal > 0 && epoch >= goal ? "done" : "paused";
   if (learningNow()) pace = updates > 0 ? `${Math.round(rate)} a second` : "filling its memory";
   return `Epoch ${epoch}, ${updates} update${updates === 1 ? "" : "s"}, ${pace}`;
@@ -229,14 +229,16 @@ function showCurve() {
   curve.setAttribute("viewBox", `0 0 ${width} ${height}`);
   for (const value of [low, (low + high) / 2, high]) {
     svg("path", { d: `M${left} ${y(value)}H${right}`, class: "grid" }, curve);
-    const words = signed(value, Number.isInteger(value) ? 0 : 1);
+    const whole = Number.isInteger(value) || Math.abs(value) >= 10;
+    const words = signed(value, whole ? 0 : 1);
     svg("text", { x: left - 6, y: y(value) + 5, class: "tick end" }, curve, words);
   }
   for (const power of powers) {
     const words = `1e${signed(power, 0)}`;
     svg("text", { x: right + 9, y: ofPower(power) + 5, class: "tick loss" }, curve, words);
   }
-  const half = Math.round(end / 2), ticks = [[0, left], ["epoch", x(end * 0.75)], [end, right]];
+  const half = Math.round(end / 2), between = half < end ? (half + end) / 2 : 0.75 * end;
+  const ticks = [[0, left], ["epoch", x(between)], [end, right]];
   if (half > 0 && half < end) ticks.splice(1, 0, [half, x(half)]);
   for (const [words, at] of ticks)
     svg("text", { x: at, y: bottom + 24, class: "tick middle" }, curve, words);

@@ -51,7 +51,7 @@ function showBars() {
     const pairs = [["learned", "Q", page.q[place]]];
     if (isFruit) pairs.push(["exact", "Q*", over ? 0 : page.exact[row][fruit][basket - 1][place]]);
     for (const [kind, symbol, value] of pairs) {
-      const shown = over ? 0 : clamp(value / greatest, -1, 1);
+      const shown = over ? 0 : clamp(value / greatest, -1, 1) || 0;
       const bar = line.querySelector(`.bar.${kind}`);
       bar.style.display = over ? "none" : "";
       bar.style.left = `${50 + 50 * Math.min(shown, 0)}%`;
@@ -127,7 +127,7 @@ function showMaps() {
 // One map: fruit's column across, basket's column upwards, and a scale of colours from least to 1.
 function drawMap(id, values, least, title, row) {
   const canvas = byId(id), width = canvas.clientWidth, left = 36, top = 2;
-  const edge = (width - left - 2) / G, bottom = top + (G - 2) * edge;
+  const edge = (width - left - 2) * Math.min(1 / G, 0.8 / (G - 2)), bottom = top + (G - 2) * edge;
   const context = prepare(canvas, width, bottom + 60);
   for (let fruit = 0; fruit < G; fruit++)
     for (let place = 0; place < G - 2; place++) {
