@@ -1,8 +1,8 @@
 """``python -m minidqn.page RUN``: a run as one page for a browser, which plays and learns live.
 
 The page carries the run's weights, compressed, and plays the game, runs the network and trains it
-in plain JavaScript (``minidqn/web``), whose functions name their counterparts in Python. It asks
-the network for nothing: its Content-Security-Policy forbids every request, and lets no
+in plain JavaScript (``minidqn/web``), whose functions name their counterparts in Python, if any.
+It asks the network for nothing: its Content-Security-Policy forbids every request, and lets no
 script run but the two that are named by their hashes, and a Web Worker made from the first. What
 comes from the run, such as the name of its folder, is JSON that the script puts into the page as
 text.
@@ -90,7 +90,8 @@ def describe(folder: Path, game: Game | None = None) -> dict:
         words = f"{settings.done(last)} of {settings.goal} {settings.unit} are done"
         command = cli.resume_command(folder, {"game": settings.game})
         raise ValueError(f"RUN {folder}: {words}; it has not ended yet; {command} goes on with it")
-    own, fruit = settings.game in OWN, isinstance(game, Fruit)
+    own = settings.game in OWN
+    fruit = own and isinstance(game, Fruit)
     # Without the folder of a game's file, which is no concern of those who see the page.
     name = settings.game if settings.game.startswith("gym:") else Path(settings.game).name
     return {
@@ -100,7 +101,6 @@ def describe(folder: Path, game: Game | None = None) -> dict:
             "actions": list(game.actions),
             "shape": list(game.shape),
             "gridSize": settings.grid_size if own else None,
-            "labels": None,
         },
         "layers": [
             {"name": layer.name, "relu": getattr(layer, "relu", False)}
@@ -112,7 +112,7 @@ def describe(folder: Path, game: Game | None = None) -> dict:
             "gamma": settings.gamma,
             "learningRate": settings.learning_rate,
             "batchSize": settings.batch_size,
-            "seed": settings.seed,
+            "seed": settings.seed % 2**32,  # as many as the page's generator takes
             "capacity": settings.capacity,
         },
         "otherwise": _otherwise(settings),
@@ -235,15 +235,15 @@ def _size(part):
 def _recorded(model, game, settings):
     """The run's test games, as many as there is room for; of the first its beginning at least."""
     rng, recorded, left = settings.streams().test, [], MOST_RECORDED
-    notes = [([], []) for _ in range(TEST_GAMES)]
-    episodes = [_noted(game.start(rng), *each) for each in notes]
+    notes = [[] for _ in range(TEST_GAMES)]
+    episodes = [_noted(game.start(rng), turns) for turns in notes]
     for _ in greedy_games(model, episodes, game.actions):
         pass  # a step of all of them
-    for turns, actions in notes:
-        one = _game(game, turns, actions)
+    for turns in notes:
+        one = _game(game, turns)
         while not recorded and _size(one) > left and len(turns) > 1:
             turns = turns[: len(turns) // 2]
-            one = _game(game, turns, actions)
+            one = _game(game, turns)
         left -= _size(one)
         if recorded and left < 0:
             break
@@ -251,25 +251,22 @@ def _recorded(model, game, settings):
     return recorded
 
 
-def _noted(ep, turns, actions):
-    """A game as a coroutine, of which all turns and actions are noted."""
+def _noted(ep, turns):
+    """A game as a coroutine, of which all turns are noted."""
     turn = next(ep)
     while True:
         turns.append(turn)
-        actions.append((yield turn))
-        turn = ep.send(actions[-1])
+        turn = ep.send((yield turn))
 
 
-def _game(game, turns, actions):
+def _game(game, turns):
     """Some turns of a game, as JSON has them: what the network sees, and what is drawn of it."""
     pictures = np.stack([cell_colours(game.picture(turn.frame)) for turn in turns])
     as_large = pictures.shape[1:3] == game.shape[1:]
     return {
         "frames": _base64(np.stack([turn.frame for turn in turns]).astype(np.float32)),
         "pictures": _base64(pictures) if as_large else None,
-        "actions": actions[: len(turns) - 1],
         "rewards": [turn.reward for turn in turns],
-        "truncated": turns[-1].truncated,
         "cut": not turns[-1].done,
     }
 

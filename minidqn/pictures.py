@@ -322,8 +322,8 @@ def save_wins(path: str | Path, won: npt.ArrayLike, margin: npt.ArrayLike) -> No
         axes.set_title(f"{won.sum()} of {won.size} starts won by greedy play{lost}")
         axes.set(xlabel="column of the fruit", ylabel="column of the basket's centre")
         words = (
-            "margin: how far the best action that still wins leads the best that loses, where "
-            "that is least,\nin units of reward (grey: no action on the way loses)"
+            "margin at the narrowest decision on the way: Q of the best action that wins minus Q of\n"
+            "the best that loses, in units of reward (below 0: lost; grey: no action loses)"
         )
         _bar(figure, image, bar, words, extend="both")
 
@@ -361,7 +361,7 @@ def save_values(path: str | Path, learned: np.ndarray, exact: np.ndarray) -> Non
             axes.label_outer()
         steps = f"row {len(learned[0]) - left}, {left} step{'s' * (left > 1)} before the end"
         figure.suptitle(f"Action values with the fruit in {steps}")
-        value, distance = "value, in units of reward", "distance, in units of reward"
+        value, distance = "value, in units of reward", "distance; the greatest 2% as its end"
         figure.colorbar(
             grid[0, 0].collections[0], ax=grid[:, :2], label=value, extend="both", **BAR
         )

@@ -1,9 +1,9 @@
 // The filters of the first convolution, and the feature maps of all.
 
-// matplotlib's RdBu, at 9 places: red for weights below 0, white for 0, blue above
+// matplotlib's map of this name, at 9 places: red for weights below 0, white for 0, blue above
 const RDBU = [
-  [103, 0, 31], [198, 70, 70], [244, 165, 130], [253, 219, 199], [247, 247, 247],
-  [209, 229, 240], [146, 197, 222], [55, 134, 189], [5, 48, 97],
+  [103, 0, 31], [187, 42, 52], [229, 131, 104], [251, 206, 183], [246, 247, 247],
+  [192, 220, 235], [104, 171, 208], [40, 112, 177], [5, 48, 97],
 ];
 const ORDINALS = ["First", "Second", "Third", "Fourth"];
 

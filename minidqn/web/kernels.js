@@ -1,6 +1,6 @@
-// The network: forward and backward, as in minidqn/nn/kernels.py, with the table and the memory
-// of minidqn/nn/engine.py. Read them side by side: the formulas stand at the head of kernels.py,
-// and a function here does what the one of the same name does there.
+// The network: forward and backward, beside minidqn/nn/kernels.py and minidqn/nn/engine.py. The
+// formulas stand at the head of kernels.py. findBackground, activate and gate are line by line what
+// they are there; forward, backward, multiply, addProducts, scan and turn have the same tasks.
 //
 // Weights are float32; a sum is done in double precision and rounded when it is stored. A browser
 // multiplies one number at a time, so two things save more here than they would there:
@@ -33,7 +33,7 @@ class Nodes {
 
 const MOST_NODES = 200_000; // of a layer, that are looked for: some 60 MB
 
-let batches = 0; // that were gathered
+let batches = 0; // that have been listed
 let factors = new Float64Array(1024), lines = new Int32Array(1024);
 
 // The numbers of rows that are not 0: those of row r are values[i] in column columns[i], for i
@@ -207,7 +207,7 @@ class Engine {
   // Outputs for frames from `scan`, one row for each distinct frame, which is frame.row. Backward
   // may follow for the first of them.
   forward(frames, learned = 0) {
-    this.gather(frames, learned);
+    this.listRows(frames, learned);
     let x = nonzero(this.values, this.values.length / this.shape[0], this.shape[0]);
     for (const layer of this.layers) {
       const { row, pairs } = layer, D = layer.D.fill(0, 0, layer.rows * row);
@@ -231,7 +231,7 @@ class Engine {
 
   // Give each node that occurs in the frames a row of its layer, and list the pairs of rows. The
   // rows and pairs of the frames that are learned from come first.
-  gather(frames, learned) {
+  listRows(frames, learned) {
     batches += 1;
     const distinct = [], islands = [], members = [], begin = [0];
     let learnedIslands = 0;

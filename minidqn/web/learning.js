@@ -97,9 +97,10 @@ function* experienceReplay(settings, random) {
       memory[oldest] = experience;
       oldest = (oldest + 1) % memory.length;
     }
+    const size = Math.min(settings.batchSize, settings.capacity);
     batch = null;
-    if (memory.length >= settings.batchSize)
-      batch = random.choice(memory.length, settings.batchSize).map((place) => memory[place]);
+    if (memory.length >= size)
+      batch = random.choice(memory.length, size).map((place) => memory[place]);
   }
 }
 

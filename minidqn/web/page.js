@@ -27,7 +27,7 @@ const page = {
   person: null, // of Fruit: the person's on the same fall, or null
   byHand: false, // of other games: whether a person plays
   placed: false, // whether pieces were put somewhere in this game
-  counted: true, // whether the game will count: no piece, no weights, no player was changed in it
+  counted: true, // whether the game will count: no piece, moment or player was changed in it
   playing: !matchMedia("(prefers-reduced-motion: reduce)").matches,
   unit: null, // of a feature map: {layer, map, i, j}, whose receptive field is shown
   scores: new Map(), // by moment, or "live"
@@ -118,7 +118,6 @@ class RecordedGame {
     this.picture = pictures && one(pictures);
     if (this.at > 0) this.sum += rewards[this.at]; // the first is no action's
     this.reward = rewards[this.at];
-    this.action = recorded[this.number].actions[this.at];
     this.over = this.at === rewards.length - 1;
     this.cut = cut;
   }
@@ -216,7 +215,8 @@ function finish() {
 
 function say(words) {
   byId("result").textContent = words;
-  byId("result").title = page.counted ? "" : "A piece, the network or the player was changed in it.";
+  const why = "A piece, the network or the player was changed in it.";
+  byId("result").title = page.counted ? "" : why;
 }
 
 // Put the pieces of Fruit somewhere; the game goes on from there, but does not count.
@@ -266,6 +266,8 @@ function setPlaying(playing) {
   page.playing = playing;
   clearTimeout(timer);
   byId("play").textContent = playing ? "Pause" : "Play";
+  // Steps of the network alone are not read aloud: they never end.
+  byId("result").setAttribute("aria-live", playing ? "off" : "polite");
   if (playing) schedule();
 }
 
@@ -301,7 +303,7 @@ function render() {
 function useWeights(array) {
   page.engine.parameters.set(array);
   page.version += 1;
-  if (CONVOLUTIONS.length > 0) showFilters();
+  showFilters();
 }
 
 function showScores() {
@@ -322,7 +324,7 @@ function keyPressed(event) {
   const withOthers = event.ctrlKey || event.altKey || event.metaKey;
   if (move < 0 || withOthers || event.target.closest("input, select")) return;
   const onControl = event.target !== document.body, playing = page.person !== null || page.byHand;
-  if (["ArrowDown", "ArrowUp"].includes(event.key) && !playing && onControl) return; // it scrolls
+  if (isFruit && event.key === "ArrowDown" && !playing && onControl) return; // it scrolls
   event.preventDefault();
   personMoves(ACTIONS[move]);
 }
@@ -362,7 +364,8 @@ function buildPage() {
     fruit: "Drag a piece to see it think, or let it learn anew.",
     snake: "Play yourself (head blue, body orange, food green), or let it learn anew.",
   }[run.game.name] ?? "These games were recorded.";
-  byId("intro").textContent = "For each action the network says what reward it still expects, Q"
+  const game = { fruit: "Catch the fruit! ", snake: "Eat, and grow! " }[run.game.name] ?? "";
+  byId("intro").textContent = `${game}For each action the network says what reward it expects, Q`
     + `${reward}, and takes the greatest. ${tryIt}`;
   byId("board").setAttribute("aria-label", isFruit
     ? "The board: drag the fruit or the basket, or move them with the arrow keys" : "The board");

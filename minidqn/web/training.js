@@ -4,14 +4,11 @@ const settings = { ...run.settings };
 const PATIENCE = Math.max(run.epochs, 500); // epochs that a click adds
 // Each slider's setting, and how the slider's place and the setting's value belong together.
 const SLIDERS = {
-  epsilon: { name: "epsilon", of: Number, to: Number, tell: (value) => value.toFixed(2) },
-  gamma: { name: "gamma", of: Number, to: Number, tell: (value) => value.toFixed(2) },
-  rate: {
-    name: "learningRate", of: (at) => 10 ** at, to: Math.log10,
-    tell: (value) => String(Number(value.toPrecision(2))),
-  },
-  batch: { name: "batchSize", of: (at) => 2 ** at, to: Math.log2, tell: String },
-  seed: { name: "seed", of: Number, to: Number, tell: String },
+  epsilon: { name: "epsilon", of: Number, to: Number },
+  gamma: { name: "gamma", of: Number, to: Number },
+  rate: { name: "learningRate", of: (at) => Number((10 ** at).toPrecision(2)), to: Math.log10 },
+  batch: { name: "batchSize", of: (at) => 2 ** at, to: Math.log2 },
+  seed: { name: "seed", of: Number, to: Number },
 };
 
 // Show the weights of a moment that the run has kept.
@@ -19,6 +16,7 @@ function setMoment(place, draw = true) {
   page.moment = place;
   page.counted = false;
   if (isFruit) page.exact = qStar(G, run.settings.gamma);
+  greatest = 1;
   useWeights(weights[place]);
   showTraining();
   if (draw) render();
@@ -33,10 +31,10 @@ function showSettings() {
 }
 
 function buildLearning() {
-  for (const [id, { name, of, to, tell }] of Object.entries(SLIDERS)) {
+  for (const [id, { name, of, to }] of Object.entries(SLIDERS)) {
     const slider = byId(id), output = slider.parentElement.querySelector("output");
     const show = () => {
-      output.textContent = tell(settings[name]);
+      output.textContent = settings[name];
       slider.setAttribute("aria-valuetext", output.textContent);
     };
     slider.addEventListener("input", () => {
@@ -85,11 +83,15 @@ function beginLearning(from, goal) {
   const url = URL.createObjectURL(new Blob(source, { type: "text/javascript" }));
   const worker = new Worker(url), { name, shape, gridSize } = run.game;
   page.live = { worker, goal, epoch: 0, updates: 0, points: [], loss: null, rate: 0, finite: true };
-  worker.onmessage = ({ data }) => takeReport(worker, data);
+  worker.onmessage = ({ data }) => {
+    URL.revokeObjectURL(url);
+    takeReport(worker, data);
+  };
   worker.onerror = ({ message }) => {
     byId("live").textContent = `The browser cannot learn here: ${message}`;
   };
   page.counted = false;
+  greatest = 1;
   if (isFruit) page.exact = qStar(G, settings.gamma);
   const how = { settings: { ...settings }, weights: from };
   worker.postMessage({ begin: { layers: LAYERS, shape, game: name, gridSize, ...how } });

@@ -7,7 +7,7 @@ const CIVIDIS = [
   [171, 160, 114], [188, 174, 108], [205, 187, 99], [222, 201, 88], [240, 216, 70], [254, 232, 56],
 ];
 const known = new Map(); // values of a row of states, by version of the weights and row
-let greatest = 1; // of all |Q| that were shown: where the bars end, but for Fruit
+let greatest = 1; // where the bars end: more than any |Q| of this network; 1 for Fruit
 
 function buildBars() {
   byId("bars").caption.textContent = isFruit ? "Q: the reward it expects. Q*: the exact value."
@@ -152,13 +152,13 @@ function drawAxes(context, left, top, edge, bottom) {
   context.textBaseline = "middle";
   context.textAlign = "right";
   context.fillText(G - 2, left - 4, top + edge / 2 + 2);
-  context.fillText(1, left - 4, bottom - edge / 2 - 1);
+  if (G > 3) context.fillText(1, left - 4, bottom - edge / 2 - 1);
   context.textAlign = "right";
   const last = context.measureText(G - 1).width;
   context.fillText(G - 1, left + Math.min((G - 0.5) * edge + last / 2, G * edge), bottom + 11);
   context.textAlign = "center";
   context.fillText(0, left + edge / 2, bottom + 11);
-  context.fillText("fruit", left + G * edge / 2, bottom + 11);
+  if (G * edge >= 80) context.fillText("fruit", left + G * edge / 2, bottom + 11);
   context.save();
   context.translate(9, (top + bottom) / 2);
   context.rotate(-Math.PI / 2);
@@ -174,6 +174,7 @@ function drawScale(context, left, right, y, least) {
     [least, left, "left"], [(1 + least) / 2, (left + right) / 2, "center"], [1, right, "right"],
   ];
   for (const [value, x, align] of labels) {
+    if (align === "center" && right - left < 80) continue;
     context.textAlign = align;
     context.fillText(String(value).replace("-", "\u2212"), x, y + 11);
   }
