@@ -322,8 +322,8 @@ def save_wins(path: str | Path, won: npt.ArrayLike, margin: npt.ArrayLike) -> No
         axes.set_title(f"{won.sum()} of {won.size} starts won by greedy play{lost}")
         axes.set(xlabel="column of the fruit", ylabel="column of the basket's centre")
         words = (
-            "margin at the narrowest decision on the way: Q of the best action that wins minus Q of\n"
-            "the best that loses, in units of reward (below 0: lost; grey: no action loses)"
+            "margin at the narrowest decision on the way: Q of the best action that wins\n"
+            "minus Q of the best that loses, in units of reward (below 0: lost; grey: none loses)"
         )
         _bar(figure, image, bar, words, extend="both")
 

@@ -51,7 +51,8 @@ function showFilters() {
   if (CONVOLUTIONS.length === 0) return;
   const { shape: [kh, kw, C, F], data } = page.engine.named()[`${CONVOLUTIONS[0]}/kernel`];
   const canvas = byId("filters"), width = canvas.clientWidth, gap = 6;
-  const columns = Math.min(F, width < 420 || !isFruit ? 8 : 16);
+  const wideTiles = width < 420 || (!isFruit && innerHeight > 680);
+  const columns = Math.min(F, wideTiles ? 8 : 16);
   const edge = Math.min(12, (width - gap * (columns - 1)) / columns / kw);
   const high = edge * kh * C + gap;
   const left = width - edge * kw * columns; // for the space between tiles
