@@ -362,9 +362,9 @@ function buildPage() {
   }[run.game.name] ?? "";
   const tryIt = {
     fruit: "Drag a piece to see it think, or let it learn anew.",
-    snake: "Play yourself (head blue, body orange, food green), or let it learn anew.",
+    snake: "Play it (head blue, body orange, food green), or let it learn anew.",
   }[run.game.name] ?? "These games were recorded.";
-  const game = { fruit: "Catch the fruit! ", snake: "Eat, and grow! " }[run.game.name] ?? "";
+  const game = { fruit: "Catch the fruit! ", snake: "Eat! " }[run.game.name] ?? "";
   byId("intro").textContent = `${game}For each action the network says what reward it expects, Q`
     + `${reward}, and takes the greatest. ${tryIt}`;
   byId("board").setAttribute("aria-label", isFruit
