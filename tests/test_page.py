@@ -215,7 +215,7 @@ def cell(browser, row, column):
 
 @pytest.mark.parametrize(
     ("grid_size", "flags"),
-    [(10, None), (5, []), (5, ["--filters"]), (15, ["--filters", 4, 5, 6, "--kernel-size", 2])],
+    [(10, None), (5, ["--filters", 4, 5, 6, "--kernel-size", 2]), (5, ["--filters"]), (15, [])],
 )
 def test_numbers_are_those_of_python(browser, folder, tmp_path, grid_size, flags):
     """Q-values, exact values, the learning curve; it fits into the window, as every grid does."""
@@ -1492,13 +1492,14 @@ def test_size_and_bytes(folder, tmp_path, capsys):
 
 def test_the_course(browser, run, tmp_path, monkeypatch):
     """A page in a clone leads to it; elsewhere, there is nothing to lead to."""
-    (tmp_path / "docs").mkdir()
-    (tmp_path / "docs/README.md").touch()
+    for clone in (tmp_path, tmp_path / "other"):
+        (clone / "docs").mkdir(parents=True)
+        (clone / "docs/README.md").touch()
     links = "[...document.links].map((a) => [a.getAttribute('href'), a.textContent])"
     for place, expected in [
         ("docs", [["../docs/README.md", "The course"]]),
-        ("other", []),
-        ("other/docs", []),
+        ("other/docs", []),  # of another clone
+        ("nowhere", []),
     ]:
         monkeypatch.setattr(page, "COURSE", tmp_path / place / "README.md")
         done(page, run)
