@@ -156,7 +156,7 @@ const EVAL_EVERY = 10, EVAL_GAMES = 20; // epochs, and games where wins cannot b
 // which are the same each time, and are played side by side.
 function evaluate(engine, game, gridSize, { gamma, seed }) {
   if (game === FRUIT) return evaluateFruit(engine, gridSize, gamma);
-  const random = new Random(seed), goesOn = ({ turn }) => !turn.terminated && !turn.truncated;
+  const random = new Random(seed ^ 0x7e57), goesOn = ({ turn }) => !turn.terminated && !turn.truncated;
   let sum = 0, games = Array.from({ length: EVAL_GAMES }, () => {
     const ep = game.begin(gridSize, random);
     return { ep, turn: ep.next().value };

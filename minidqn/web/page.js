@@ -346,7 +346,7 @@ function listen() {
 
 // Words, buttons and tables that are another run's or game's.
 function buildPage() {
-  byId("run-name").textContent = run.name;
+  byId("run-name").textContent = byId("run-name").title = run.name; // a long one is shown in part
   const epochs = `${run.epochs} epoch${run.epochs === 1 ? "" : "s"}`;
   const grid = G ? `${G} \u00d7 ${G} grid, ` : "";
   const { gamma } = run.settings;
