@@ -162,7 +162,7 @@ def test_links_lead_somewhere(page):
 
 TABLES = {
     "benchmarks/README.md": "step scaling replay processors run busy cache durability saves parity "
-    "sb3 minatar time_to_score",
+    "sb3 minatar time_to_score page",
     "docs/7-fast.md": "ladder",
     "docs/8-experiments.md": "seeds",
     "docs/many-runs.md": "sweeps sweep-sizes",
