@@ -412,6 +412,10 @@ async function unpack(moment) {
 }
 
 async function begin() {
+  if (!globalThis.DecompressionStream) {
+    byId("intro").textContent = "This page needs a browser of 2023 or later.";
+    return;
+  }
   weights.push(...await Promise.all(run.moments.map(unpack)));
   for (const { frames, pictures, ...rest } of run.recorded ?? [])
     recorded.push({

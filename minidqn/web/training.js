@@ -60,8 +60,8 @@ function buildLearning() {
   });
   byId("once").addEventListener("click", () => {
     if (!page.live) beginLearning(weights[page.moment], 0);
-    setGoal(0);
-    page.live.worker.postMessage({ step: true });
+    else setGoal(0);
+    page.live?.worker.postMessage({ step: true });
   });
   byId("reset").addEventListener("click", endLearning);
 }
@@ -78,10 +78,18 @@ function changeSetting(name) {
 // Start the Worker, from some weights or, without, from random ones.
 function beginLearning(from, goal) {
   if (page.live) page.live.worker.terminate();
+  page.live = null;
   page.scores.delete("live");
   const source = [byId("learning").textContent, "\nserve();"];
   const url = URL.createObjectURL(new Blob(source, { type: "text/javascript" }));
-  const worker = new Worker(url), { name, shape, gridSize } = run.game;
+  let worker;
+  try {
+    worker = new Worker(url);
+  } catch ({ message }) { // where a browser allows no Worker in a file
+    byId("otherwise").textContent = `The browser cannot learn here: ${message}`;
+    return;
+  }
+  const { name, shape, gridSize } = run.game;
   page.live = { worker, goal, epoch: 0, updates: 0, points: [], loss: null, rate: 0, finite: true };
   worker.onmessage = ({ data }) => {
     URL.revokeObjectURL(url);
