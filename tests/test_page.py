@@ -746,8 +746,8 @@ def test_a_run_of_one_epoch(browser, view, tmp_path):
 
 
 def test_great_numbers_are_short(view):
-    shown = view.evaluate("[-0.5, -3.4e38].map((number) => signed(number))")
-    assert shown == ["\N{MINUS SIGN}0.50", "\N{MINUS SIGN}3.40e+38"]
+    shown = view.evaluate("[-0.5, -3.4e38, -0.001].map((number) => signed(number))")
+    assert shown == ["\N{MINUS SIGN}0.50", "\N{MINUS SIGN}3.40e+38", "0.00"]
 
 
 # How it learns
@@ -1150,6 +1150,17 @@ def test_snake_is_the_coroutines(browser, snake, rng, by):
         assert text(browser, f"#score-{score}") == str(number)
         move(0)  # begins the next game
     assert eaten > 5 or by == "network"
+
+
+def test_a_large_grid_does_not_learn_here(browser, tmp_path):
+    """Its tests would take longer than its learning; the page says so, and plays."""
+    done(command, *SMALL, "--grid-size", 41, "--epochs", 1, "--filters", 2, "--out", tmp_path)
+    done(page, tmp_path)
+    opened(browser, tmp_path)
+    assert "more than 40" in text(browser, "#otherwise")
+    assert not browser.evaluate("byId('scratch').checkVisibility()")
+    steps(browser, 1)
+    assert game(browser)[0] == 1
 
 
 def test_snake_learns_in_the_page(browser, snake):

@@ -8,6 +8,7 @@ const NAMES = GAME?.names ?? ACTIONS.map((action) => `action ${signed(action, 0)
 const isFruit = GAME === FRUIT;
 const [, HEIGHT, WIDTH] = run.game.shape;
 const G = run.game.gridSize;
+const LARGEST = 40; // grid on which a network learns here: its test takes a minute on one of 84
 const LAST_ROW = G - 3; // of Fruit: the last row of the fruit with an action to choose
 const LAYERS = run.layers.map(({ name, relu }) => ({
   name, relu, kernel: run.moments.at(-1).weights[`${name}/kernel`].shape,
@@ -50,7 +51,7 @@ function clamp(number, least, most) {
 
 function signed(number, digits = 2) {
   const words = Math.abs(number) > 1e4 ? number.toPrecision(3) : number.toFixed(digits);
-  return words.replace("-", "\u2212");
+  return words.replace(/^-(?=[0.]*$)/, "").replace("-", "\u2212"); // what rounds to 0 has no sign
 }
 
 // The game
@@ -371,7 +372,7 @@ function buildPage() {
     ? "The board: drag the fruit or the basket, or move them with the arrow keys" : "The board");
   for (const element of document.querySelectorAll(".fruit")) element.hidden = !isFruit;
   document.body.classList.toggle("other", !isFruit);
-  byId("learn").hidden = !GAME;
+  byId("learn").hidden = !GAME || G > LARGEST;
   byId("moves").hidden = !GAME;
   if (GAME) {
     const label = document.createElement("span");

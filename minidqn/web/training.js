@@ -50,6 +50,7 @@ function buildLearning() {
   showSettings();
   let words = "";
   if (!GAME) words = "The page cannot play this game itself, so nothing learns here.";
+  else if (G > LARGEST) words = `A grid of more than ${LARGEST} takes too long to learn here.`;
   else if (run.otherwise)
     words = `The run has learned with ${run.otherwise}. Here it is the recipe, without these.`;
   byId("otherwise").textContent = words;

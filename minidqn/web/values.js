@@ -151,7 +151,7 @@ function drawAxes(context, left, top, edge, bottom) {
   context.font = `${getComputedStyle(byId("unit")).fontSize} system-ui, sans-serif`;
   context.textBaseline = "middle";
   context.textAlign = "right";
-  context.fillText(G - 2, left - 4, top + edge / 2 + 2);
+  context.fillText(G - 2, left - 4, top + Math.max(edge / 2 + 2, 7));
   if (G > 3) context.fillText(1, left - 4, bottom - edge / 2 - 1);
   context.textAlign = "right";
   const last = context.measureText(G - 1).width;
