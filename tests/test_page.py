@@ -187,7 +187,7 @@ def require_bars(browser, learned, grid_size=10):
     for place, ((*marks, q, exact), bars) in enumerate((row[:5], row[5:]) for row in rows):
         chosen = place == pairs[:, 0].argmax()
         assert marks == (["chosen", "\u25b6", "chosen: "] if chosen else ["", "", ""])
-        words = "Q {:.2f} Q* {:.2f}".format(*pairs[place])
+        words = "Q {:.2f} Q* {:.2f}".format(*pairs[place]).replace("-0.00", "0.00")
         assert f"{q} {exact}" == words.replace("-", "\N{MINUS SIGN}")
         for value, left, width in zip(pairs[place].clip(-1, 1), bars[::2], bars[1::2], strict=True):
             assert float(width.removesuffix("%")) == pytest.approx(50 * abs(value), abs=0.01)
