@@ -235,11 +235,11 @@ def _size(part):
 def _recorded(model, game, settings):
     """The run's test games, as many as there is room for; of the first its beginning at least."""
     rng, recorded, left = settings.streams().test, [], MOST_RECORDED
-    notes = [[] for _ in range(TEST_GAMES)]
-    episodes = [_noted(game.start(rng), turns) for turns in notes]
-    for _ in greedy_games(model, episodes, game.actions):
-        pass  # a step of all of them
-    for turns in notes:
+    played = [[] for _ in range(TEST_GAMES)]
+    for step in greedy_games(model, [game.start(rng) for _ in played], game.actions):
+        for number, turn in step.items():
+            played[number].append(turn)
+    for turns in played:
         one = _game(game, turns)
         while not recorded and _size(one) > left and len(turns) > 1:
             turns = turns[: len(turns) // 2]
@@ -249,14 +249,6 @@ def _recorded(model, game, settings):
             break
         recorded.append(one)
     return recorded
-
-
-def _noted(ep, turns):
-    """A game as a coroutine, of which all turns are noted."""
-    turn = next(ep)
-    while True:
-        turns.append(turn)
-        turn = ep.send((yield turn))
 
 
 def _game(game, turns):

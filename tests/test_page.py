@@ -553,6 +553,18 @@ def test_feature_maps_are_what_the_layers_make(view, model, layer, side, reach):
         steps(view, 1)
 
 
+def test_filters_are_coloured_by_their_weights(view, model):
+    """Sixteen tiles side by side; white is 0, red below and blue above, as in filters.png."""
+    kernel, most = model.get_weights()[0], np.abs(model.get_weights()[0]).max()
+    width = view.evaluate("byId('filters').clientWidth")
+    edge = (width - 6 * 15) / 16 / 3
+    for number, u, v in [(0, 0, 0), (3, 2, 1), (8, 1, 1), (15, 2, 2)]:
+        x, y = number * (3 * edge + 6) + (v + 0.5) * edge, (u + 0.5) * edge
+        share = 0.5 + 0.5 * kernel[u, v, 0, number] / most
+        expected = 255 * np.array(colormaps["RdBu"](float(share))[:3])
+        assert_allclose(colour(view, "filters", x, y), expected, atol=15)
+
+
 def test_maps_of_values(view, model):
     """Learned, exact, error: of the game's row, and of a row that the visitor chooses.
 
@@ -1152,6 +1164,17 @@ def test_snake_is_the_coroutines(browser, snake, rng, by):
     assert eaten > 5 or by == "network"
 
 
+def test_a_browser_that_cannot(view):
+    """It has no Workers, or cannot unpack: a sentence says so."""
+    view.evaluate("Worker = class { constructor() { throw new Error('no Workers'); } }; 0")
+    for button in ("#scratch", "#go", "#once"):
+        view.click(button)
+        assert text(view, "#otherwise") == "The browser cannot learn here: no Workers"
+        assert view.evaluate("page.live") is None
+    view.evaluate("delete globalThis.DecompressionStream, begin()")
+    assert text(view, "#intro") == "This page needs a browser of 2023 or later."
+
+
 def test_a_large_grid_does_not_learn_here(browser, tmp_path):
     """Its tests would take longer than its learning; the page says so, and plays."""
     done(command, *SMALL, "--grid-size", 41, "--epochs", 1, "--filters", 2, "--out", tmp_path)
@@ -1392,6 +1415,15 @@ def test_any_network_is_described(tmp_path, name, filters, side):
     loss = record.loss / (record.updates - before.updates)
     assert told["curve"][-1] == [20, measures[name == "snake"], record.q_error, loss]
     assert (told["starts"], told["updates"]) == (record.starts, record.updates)
+
+
+@pytest.mark.parametrize(("grid_size", "kind"), [(22, "float32"), (30, "int16")])
+def test_large_pages_have_a_limit(tmp_path, grid_size, kind):
+    """The last weights are exact, or have sixteen bits where they would take too much room."""
+    done(command, *SMALL, "--grid-size", grid_size, "--epochs", 4, "--out", tmp_path)
+    told = page.describe(tmp_path)
+    assert told["moments"][-1]["weights"]["dense/kernel"]["type"] == kind
+    assert len(page.assemble(told)) < 3_000_000
 
 
 @pytest.mark.parametrize(("room", "count"), [(page.MOST_BYTES, 3), (21_000, 2), (1, 1)])

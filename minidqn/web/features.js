@@ -40,12 +40,6 @@ function buildFeatures() {
   });
 }
 
-function rdbu(share) {
-  const at = (clamp(share, -1, 1) + 1) * (RDBU.length - 1) / 2 || 0;
-  const low = Math.min(Math.floor(at), RDBU.length - 2), next = RDBU[low + 1];
-  return `rgb(${RDBU[low].map((part, i) => Math.round(part + (at - low) * (next[i] - part)))})`;
-}
-
 // Each filter as a tile, its channels one below the other.
 function showFilters() {
   if (CONVOLUTIONS.length === 0) return;
@@ -64,7 +58,8 @@ function showFilters() {
     for (let c = 0; c < C; c++)
       for (let u = 0; u < kh; u++)
         for (let v = 0; v < kw; v++) {
-          context.fillStyle = rdbu(data[((u * kw + v) * C + c) * F + f] / (most || 1));
+          const weight = data[((u * kw + v) * C + c) * F + f];
+          context.fillStyle = colour(RDBU, 0.5 + 0.5 * weight / (most || 1));
           cell(context, x, y, edge, c * kh + u, v);
         }
   }
@@ -99,7 +94,7 @@ function showFeatures(layer) {
     for (let i = 0; i < rows; i++)
       for (let j = 0; j < across; j++) {
         const value = data[(i * across + j) * maps + map];
-        context.fillStyle = cividis(most > 0 ? value / most : 0);
+        context.fillStyle = colour(CIVIDIS, most > 0 ? value / most : 0);
         cell(context, x, y, edge, i, j);
       }
   }

@@ -156,7 +156,8 @@ const EVAL_EVERY = 10, EVAL_GAMES = 20; // epochs, and games where wins cannot b
 // which are the same each time, and are played side by side.
 function evaluate(engine, game, gridSize, { gamma, seed }) {
   if (game === FRUIT) return evaluateFruit(engine, gridSize, gamma);
-  const random = new Random(seed ^ 0x7e57), goesOn = ({ turn }) => !turn.terminated && !turn.truncated;
+  const random = new Random(seed ^ 0x7e57); // other chances than those of the training
+  const goesOn = ({ turn }) => !turn.terminated && !turn.truncated;
   let sum = 0, games = Array.from({ length: EVAL_GAMES }, () => {
     const ep = game.begin(gridSize, random);
     return { ep, turn: ep.next().value };
@@ -180,7 +181,7 @@ function* training(engine, game, gridSize, settings, random) {
   const optimizer = new RMSprop(settings, engine.parameters.length);
   const replay = experienceReplay(settings, random);
   replay.next(); // it now waits for the first step
-  let steps = 0, updates = 0;
+  let updates = 0;
   for (let epoch = 1; ; epoch++) {
     const ep = game.begin(gridSize, random);
     let turn = ep.next().value, S = engine.scan(turn.frame);
@@ -190,7 +191,6 @@ function* training(engine, game, gridSize, settings, random) {
       const S_prime = engine.scan(turn.frame);
       const batch = replay.next([S, action, turn.reward, S_prime, turn.terminated]).value;
       S = S_prime;
-      steps += 1;
       let loss = null;
       if (batch) {
         loss = learn(engine, optimizer, batch, settings.gamma, game.actions);
@@ -199,7 +199,7 @@ function* training(engine, game, gridSize, settings, random) {
       const ended = turn.terminated || turn.truncated;
       const due = ended && epoch % EVAL_EVERY === 0;
       const measured = due ? evaluate(engine, game, gridSize, settings) : null;
-      yield { epoch: ended ? epoch : epoch - 1, steps, updates, loss, measured };
+      yield { epoch: ended ? epoch : epoch - 1, updates, loss, measured };
     }
   }
 }

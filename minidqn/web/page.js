@@ -2,12 +2,12 @@
 // browser's console one can ask the network: page.engine.predict([page.engine.scan(page.game.S)]).
 
 const run = JSON.parse(byId("run").textContent);
-const GAME = GAMES[run.game.name]; // undefined if it has no JavaScript: then games were recorded
+const G = run.game.gridSize; // null if the game has no JavaScript: then games were recorded
+const GAME = G ? GAMES[run.game.name] : undefined;
 const ACTIONS = run.game.actions;
 const NAMES = GAME?.names ?? ACTIONS.map((action) => `action ${signed(action, 0)}`);
 const isFruit = GAME === FRUIT;
 const [, HEIGHT, WIDTH] = run.game.shape;
-const G = run.game.gridSize;
 const LARGEST = 40; // grid on which a network learns here: its test takes a minute on one of 84
 const LAST_ROW = G - 3; // of Fruit: the last row of the fruit with an action to choose
 const LAYERS = run.layers.map(({ name, relu }) => ({

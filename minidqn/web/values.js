@@ -62,10 +62,11 @@ function showBars() {
   }
 }
 
-function cividis(share) {
-  const at = clamp(share, 0, 1) * (CIVIDIS.length - 1) || 0;
-  const low = Math.min(Math.floor(at), CIVIDIS.length - 2), next = CIVIDIS[low + 1];
-  const mixed = CIVIDIS[low].map((part, i) => Math.round(part + (at - low) * (next[i] - part)));
+// The colour of a number from 0 to 1, by a map of colours; that of NaN is the first.
+function colour(map, share) {
+  const at = clamp(share, 0, 1) * (map.length - 1) || 0;
+  const low = Math.min(Math.floor(at), map.length - 2), next = map[low + 1];
+  const mixed = map[low].map((part, i) => Math.round(part + (at - low) * (next[i] - part)));
   return `rgb(${mixed})`;
 }
 
@@ -131,7 +132,7 @@ function drawMap(id, values, least, title, row) {
   const context = prepare(canvas, width, bottom + 60);
   for (let fruit = 0; fruit < G; fruit++)
     for (let place = 0; place < G - 2; place++) {
-      context.fillStyle = cividis((values[fruit][place] - least) / (1 - least));
+      context.fillStyle = colour(CIVIDIS, (values[fruit][place] - least) / (1 - least));
       cell(context, left, top, edge, G - 3 - place, fruit);
     }
   const { fruit: across, basket: up } = page.game;
@@ -179,7 +180,7 @@ function drawScale(context, left, right, y, least) {
     context.fillText(String(value).replace("-", "\u2212"), x, y + 11);
   }
   for (let k = 0; k < steps; k++) {
-    context.fillStyle = cividis(k / (steps - 1));
+    context.fillStyle = colour(CIVIDIS, k / (steps - 1));
     const x = Math.round(left + k * edge);
     context.fillRect(x, y - 10, Math.round(left + (k + 1) * edge) - x, 10);
   }
