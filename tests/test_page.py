@@ -555,6 +555,10 @@ def test_feature_maps_are_what_the_layers_make(view, model, layer, side, reach):
 
 def test_filters_are_coloured_by_their_weights(view, model):
     """Sixteen tiles side by side; white is 0, red below and blue above, as in filters.png."""
+    for name, map_ in (("RDBU", "RdBu"), ("CIVIDIS", "cividis")):
+        places = np.array(view.evaluate(name))
+        shares = np.linspace(0, 1, len(places))
+        assert_allclose(places, 255 * colormaps[map_](shares)[:, :3], atol=1)
     kernel, most = model.get_weights()[0], np.abs(model.get_weights()[0]).max()
     width = view.evaluate("byId('filters').clientWidth")
     edge = (width - 6 * 15) / 16 / 3
